@@ -1,1 +1,2 @@
-//! stub
+//! S3 in, shards out.
+pub mod meta;

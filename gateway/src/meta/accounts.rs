@@ -1,0 +1,158 @@
+//! Accounts and their access keys.
+
+use protocol::AccountId;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::model::{Account, Millis};
+use super::{Meta, MetaError, bytes};
+
+/// An access key as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessKey {
+    /// The public half.
+    pub id: String,
+    /// Whose it is.
+    pub account: AccountId,
+    /// The secret half, sealed with the master key.
+    pub sealed_secret: Vec<u8>,
+    /// When it was made.
+    pub created_ms: Millis,
+}
+
+fn account(row: &SqliteRow) -> Result<Account, MetaError> {
+    Ok(Account {
+        id: AccountId(bytes(row.get(0), "an account id")?),
+        name: row.get(1),
+        display_name: row.get(2),
+        email: row.get(3),
+        created_ms: row.get(4),
+    })
+}
+
+fn access_key(row: &SqliteRow) -> Result<AccessKey, MetaError> {
+    Ok(AccessKey {
+        id: row.get(0),
+        account: AccountId(bytes(row.get(1), "an account id")?),
+        sealed_secret: row.get(2),
+        created_ms: row.get(3),
+    })
+}
+
+/// Turns a violated uniqueness into a sentence of ours.
+fn exists(what: &'static str) -> impl Fn(sqlx::Error) -> MetaError {
+    move |error| match &error {
+        sqlx::Error::Database(database) if database.is_unique_violation() => {
+            MetaError::Exists(what)
+        }
+        _ => error.into(),
+    }
+}
+
+impl Meta {
+    /// Makes an account.
+    pub async fn add_account(&self, account: Account) -> Result<(), MetaError> {
+        self.writer
+            .run(move |tx| {
+                Box::pin(async move {
+                    sqlx::query(
+                        "INSERT INTO accounts (id, name, display_name, email, created_ms)
+                         VALUES (?, ?, ?, ?, ?)",
+                    )
+                    .bind(account.id.0.to_vec())
+                    .bind(account.name)
+                    .bind(account.display_name)
+                    .bind(account.email)
+                    .bind(account.created_ms)
+                    .execute(tx)
+                    .await
+                    .map_err(exists("an account of this name"))?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// All accounts, by name.
+    pub async fn accounts(&self) -> Result<Vec<Account>, MetaError> {
+        let rows = sqlx::query(
+            "SELECT id, name, display_name, email, created_ms FROM accounts ORDER BY name",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(account).collect()
+    }
+
+    /// The account of this name.
+    pub async fn account_named(&self, name: &str) -> Result<Account, MetaError> {
+        let row = sqlx::query(
+            "SELECT id, name, display_name, email, created_ms FROM accounts WHERE name = ?",
+        )
+        .bind(name)
+        .fetch_optional(&self.readers)
+        .await?;
+        account(&row.ok_or(MetaError::Missing("account"))?)
+    }
+
+    /// The account with this id.
+    pub async fn account(&self, id: AccountId) -> Result<Account, MetaError> {
+        let row = sqlx::query(
+            "SELECT id, name, display_name, email, created_ms FROM accounts WHERE id = ?",
+        )
+        .bind(id.0.to_vec())
+        .fetch_optional(&self.readers)
+        .await?;
+        account(&row.ok_or(MetaError::Missing("account"))?)
+    }
+
+    /// Keeps a new access key.
+    pub async fn add_access_key(&self, key: AccessKey) -> Result<(), MetaError> {
+        self.writer
+            .run(move |tx| {
+                Box::pin(async move {
+                    sqlx::query(
+                        "INSERT INTO access_keys (id, account, secret, created_ms)
+                         VALUES (?, ?, ?, ?)",
+                    )
+                    .bind(key.id)
+                    .bind(key.account.0.to_vec())
+                    .bind(key.sealed_secret)
+                    .bind(key.created_ms)
+                    .execute(tx)
+                    .await
+                    .map_err(exists("an access key of this id"))?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// All access keys, oldest first.
+    pub async fn access_keys(&self) -> Result<Vec<AccessKey>, MetaError> {
+        let rows = sqlx::query(
+            "SELECT id, account, secret, created_ms FROM access_keys ORDER BY created_ms, id",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter().map(access_key).collect()
+    }
+
+    /// Forgets an access key: what it signs is refused from now on.
+    pub async fn delete_access_key(&self, id: String) -> Result<(), MetaError> {
+        self.writer
+            .run(move |tx| {
+                Box::pin(async move {
+                    let done = sqlx::query("DELETE FROM access_keys WHERE id = ?")
+                        .bind(id)
+                        .execute(tx)
+                        .await?;
+                    if done.rows_affected() == 1 {
+                        Ok(())
+                    } else {
+                        Err(MetaError::Missing("access key"))
+                    }
+                })
+            })
+            .await
+    }
+}

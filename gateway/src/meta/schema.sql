@@ -1,0 +1,171 @@
+-- The gateway's metadata, format 1. Portable types only. Keys are bytes and
+-- compare as bytes. Times are milliseconds since 1970.
+
+CREATE TABLE settings (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE accounts (
+    id           BLOB PRIMARY KEY CHECK (length(id) = 16),
+    name         TEXT NOT NULL UNIQUE,
+    display_name TEXT NOT NULL,
+    email        TEXT NOT NULL,
+    created_ms   BIGINT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE access_keys (
+    id         TEXT PRIMARY KEY,
+    account    BLOB NOT NULL REFERENCES accounts (id),
+    secret     BLOB NOT NULL,            -- sealed with the master key
+    created_ms BIGINT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE buckets (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again
+    name        TEXT NOT NULL UNIQUE,
+    account     BLOB NOT NULL REFERENCES accounts (id),
+    wrapped_key BLOB NOT NULL,           -- the bucket key, under the master key
+    created_ms  BIGINT NOT NULL
+);
+
+-- One row for every key ever seen: the place where writers of a key meet, and
+-- the source of its version order.
+CREATE TABLE keys (
+    bucket   BIGINT NOT NULL,
+    key      BLOB NOT NULL,
+    head_seq BIGINT NOT NULL,
+    PRIMARY KEY (bucket, key)
+) WITHOUT ROWID;
+
+CREATE TABLE versions (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    bucket        BIGINT NOT NULL,
+    key           BLOB NOT NULL,
+    seq           BIGINT NOT NULL,
+    version_id    TEXT NOT NULL,         -- 'null' in an unversioned bucket
+    latest        INTEGER NOT NULL CHECK (latest IN (0, 1)),
+    delete_marker INTEGER NOT NULL CHECK (delete_marker IN (0, 1)),
+    size          BIGINT NOT NULL CHECK (size >= 0),
+    etag          TEXT NOT NULL,
+    modified_ms   BIGINT NOT NULL,
+    attributes    TEXT NOT NULL,         -- JSON: headers, user metadata, checksum
+    UNIQUE (bucket, key, seq)
+);
+CREATE UNIQUE INDEX versions_latest ON versions (bucket, key) WHERE latest = 1;
+CREATE UNIQUE INDEX versions_id ON versions (bucket, key, version_id);
+
+-- What a version consists of, in order. A row is also the reference that keeps
+-- a content alive.
+CREATE TABLE version_parts (
+    version     BIGINT NOT NULL REFERENCES versions (id),
+    number      INTEGER NOT NULL,
+    content     BLOB NOT NULL,
+    size        BIGINT NOT NULL,
+    wrapped_key BLOB NOT NULL,           -- the data key, under the bucket key
+    etag        TEXT NOT NULL,
+    checksum    TEXT NOT NULL,           -- JSON
+    PRIMARY KEY (version, number)
+) WITHOUT ROWID;
+CREATE INDEX version_parts_content ON version_parts (content);
+
+-- A run of encrypted bytes, written once: the intent of an upload while it is
+-- open, then what versions and parts refer to.
+CREATE TABLE contents (
+    id            BLOB PRIMARY KEY CHECK (length(id) = 16),
+    state         INTEGER NOT NULL CHECK (state IN (0, 1, 2)), -- open, live, condemned
+    account       BLOB NOT NULL,
+    size          BIGINT NOT NULL,
+    scheme        TEXT NOT NULL,
+    codec         INTEGER NOT NULL,
+    key_commit    BLOB NOT NULL,         -- tells the right data key from a wrong one
+    lease_ms      BIGINT NOT NULL,       -- while open: aborted after this
+    not_before_ms BIGINT NOT NULL,       -- while condemned: shards go after this
+    inline_bytes  BLOB                   -- small contents live here, encrypted
+) WITHOUT ROWID;
+CREATE INDEX contents_open ON contents (lease_ms) WHERE state = 0;
+CREATE INDEX contents_condemned ON contents (not_before_ms) WHERE state = 2;
+
+CREATE TABLE segments (
+    content BLOB NOT NULL,
+    ordinal INTEGER NOT NULL,
+    id      BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    len     BIGINT NOT NULL,             -- encrypted bytes
+    PRIMARY KEY (content, ordinal)
+) WITHOUT ROWID;
+
+CREATE TABLE shards (
+    segment     BLOB NOT NULL,
+    idx         INTEGER NOT NULL,
+    node        BIGINT NOT NULL,         -- nodes.num
+    incarnation BLOB NOT NULL,
+    root        BLOB NOT NULL,
+    len         BIGINT NOT NULL,
+    state       INTEGER NOT NULL CHECK (state IN (0, 1, 2)), -- pending, stored, missing
+    gen         BIGINT NOT NULL,         -- grows with every change of place
+    PRIMARY KEY (segment, idx)
+) WITHOUT ROWID;
+CREATE INDEX shards_node ON shards (node);
+
+-- Shards that a write could not place or a read found lost.
+CREATE TABLE repairs (
+    segment   BLOB NOT NULL,
+    idx       INTEGER NOT NULL,
+    queued_ms BIGINT NOT NULL,
+    PRIMARY KEY (segment, idx)
+) WITHOUT ROWID;
+
+CREATE TABLE nodes (
+    num         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          BLOB NOT NULL UNIQUE CHECK (length(id) = 32),
+    incarnation BLOB NOT NULL
+);
+
+-- Bytes of shards that each node holds for each account, kept in step with
+-- shards by the same transactions.
+CREATE TABLE stored (
+    node    BIGINT NOT NULL,
+    account BLOB NOT NULL,
+    bytes   BIGINT NOT NULL,
+    PRIMARY KEY (node, account)
+) WITHOUT ROWID;
+
+CREATE TABLE uploads (
+    id          TEXT PRIMARY KEY,
+    bucket      BIGINT NOT NULL,
+    key         BLOB NOT NULL,
+    account     BLOB NOT NULL,
+    state       INTEGER NOT NULL CHECK (state IN (0, 1, 2)), -- open, completed, aborted
+    created_ms  BIGINT NOT NULL,
+    attributes  TEXT NOT NULL,
+    request     TEXT NOT NULL,           -- of a completed one: its list of parts
+    result      TEXT NOT NULL            -- and its answer, for repeats
+) WITHOUT ROWID;
+CREATE INDEX uploads_open ON uploads (bucket, key, id) WHERE state = 0;
+
+CREATE TABLE upload_parts (
+    upload      TEXT NOT NULL,
+    number      INTEGER NOT NULL,
+    content     BLOB NOT NULL,
+    size        BIGINT NOT NULL,
+    wrapped_key BLOB NOT NULL,
+    etag        TEXT NOT NULL,
+    checksum    TEXT NOT NULL,
+    modified_ms BIGINT NOT NULL,
+    PRIMARY KEY (upload, number)
+) WITHOUT ROWID;
+CREATE INDEX upload_parts_content ON upload_parts (content);
+
+-- What was metered: of nodes (lane vouchers) and of accounts, by epoch.
+CREATE TABLE metered_nodes (
+    epoch    BIGINT NOT NULL,
+    node     BLOB NOT NULL,
+    counters BLOB NOT NULL,
+    PRIMARY KEY (epoch, node)
+) WITHOUT ROWID;
+CREATE TABLE metered_accounts (
+    epoch    BIGINT NOT NULL,
+    account  BLOB NOT NULL,
+    counters BLOB NOT NULL,
+    PRIMARY KEY (epoch, account)
+) WITHOUT ROWID;

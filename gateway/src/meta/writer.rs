@@ -1,0 +1,103 @@
+//! The one writer: requests to change metadata share transactions, and so
+//! share the cost of reaching the disk (group commit).
+//!
+//! Nobody hears yes before the transaction is on disk. Each piece of work runs
+//! in a savepoint of its own, so one that fails leaves the others whole.
+
+use futures::future::BoxFuture;
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use super::MetaError;
+
+/// Pieces of work that share one transaction at most.
+const BATCH_MAX: usize = 128;
+
+/// Pieces of work that may wait.
+const QUEUE_MAX: usize = 1024;
+
+/// Tells the caller, once it is known whether the transaction is on disk.
+type Reply = Box<dyn FnOnce(bool) + Send>;
+
+/// Does its work and says whether to keep it.
+type Job = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, (bool, Reply)> + Send>;
+
+/// A handle to the writing task.
+#[derive(Clone)]
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Writer {
+    /// Starts the writing task. It ends when the last handle is dropped.
+    pub(super) fn start(connection: SqliteConnection) -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(write_loop(connection, queue));
+        Self { jobs }
+    }
+
+    /// Runs `work` in a transaction. When this returns `Ok`, its changes are
+    /// on disk. [`MetaError::CommitUnknown`] means that they may be.
+    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, MetaError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, MetaError>>
+            + Send
+            + 'static,
+    {
+        let (done, answer) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            Box::pin(async move {
+                let result = work(connection).await;
+                let keep = result.is_ok();
+                let reply: Reply = Box::new(move |on_disk| {
+                    let result = match result {
+                        Ok(_) if !on_disk => Err(MetaError::CommitUnknown),
+                        other => other,
+                    };
+                    let _ = done.send(result); // The caller may be gone; the change stands.
+                });
+                (keep, reply)
+            })
+        });
+        self.jobs.send(job).await.map_err(|_| MetaError::Stopped)?;
+        answer.await.unwrap_or(Err(MetaError::CommitUnknown))
+    }
+}
+
+async fn write_loop(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Job>) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let mut replies = Vec::with_capacity(batch.len());
+        let committed = commit_batch(&mut connection, &mut batch, &mut replies).await;
+        if let Err(error) = &committed {
+            tracing::error!(%error, "metadata transaction failed");
+            batch.clear();
+            // Leave no transaction open; an error means that there is none.
+            let _ = sqlx::query("ROLLBACK").execute(&mut connection).await;
+        }
+        for reply in replies {
+            reply(committed.is_ok());
+        }
+    }
+    let _ = connection.close().await;
+}
+
+async fn commit_batch(
+    connection: &mut SqliteConnection,
+    batch: &mut Vec<Job>,
+    replies: &mut Vec<Reply>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+    for job in batch.drain(..) {
+        sqlx::query("SAVEPOINT job").execute(&mut *connection).await?;
+        let (keep, reply) = job(&mut *connection).await;
+        replies.push(reply);
+        if !keep {
+            sqlx::query("ROLLBACK TO job").execute(&mut *connection).await?;
+        }
+        sqlx::query("RELEASE job").execute(&mut *connection).await?;
+    }
+    sqlx::query("COMMIT").execute(&mut *connection).await?;
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! `DIR/endpoint.json`: how to reach the network that runs in DIR.
+//!
+//! `stratos up` writes it once it serves and removes it when it ends in good
+//! order; every command with `--data DIR` reads it. It holds secrets, so only
+//! its owner can read it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The name of the file in DIR.
+pub const FILE_NAME: &str = "endpoint.json";
+
+/// How to reach a running network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Where S3 is served, such as `http://127.0.0.1:9000`.
+    pub endpoint: String,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// The first account's access key.
+    pub access_key_id: String,
+    /// The first account's secret.
+    pub secret_access_key: String,
+    /// Where the admin API is served.
+    pub admin_endpoint: String,
+    /// What the admin API wants to see.
+    pub admin_token: String,
+    /// The process that serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+}
+
+/// Why a network could not be found through its folder.
+#[derive(Debug, Error)]
+pub enum EndpointError {
+    /// There is no such file.
+    #[error("no network runs in {dir}: start it with `stratos up {dir}`", dir = .0.display())]
+    NotRunning(PathBuf),
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not what `up` writes.
+    #[error(
+        "{path} is damaged ({source}): restart `stratos up`, which writes it anew",
+        path = path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+}
+
+impl Endpoint {
+    /// Reads the file in `dir`.
+    pub fn read(dir: &Path) -> Result<Self, EndpointError> {
+        let path = dir.join(FILE_NAME);
+        let text = fs::read(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => EndpointError::NotRunning(dir.to_owned()),
+            _ => EndpointError::Read { path: path.clone(), source },
+        })?;
+        serde_json::from_slice(&text).map_err(|source| EndpointError::Damaged { path, source })
+    }
+
+    /// Writes the file in `dir`, whole or not at all, for its owner alone.
+    pub fn write(&self, dir: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        protocol::keys::write_private(&dir.join(FILE_NAME), &text)
+    }
+
+    /// Removes the file from `dir`, if it is there.
+    pub fn remove(dir: &Path) -> io::Result<()> {
+        match fs::remove_file(dir.join(FILE_NAME)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn example() -> Endpoint {
+        Endpoint {
+            endpoint: "http://127.0.0.1:9000".into(),
+            region: "us-east-1".into(),
+            access_key_id: "AK".into(),
+            secret_access_key: "SK".into(),
+            admin_endpoint: "http://127.0.0.1:9001".into(),
+            admin_token: "token".into(),
+            pid: Some(7),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_is_private() {
+        let dir = tempfile::tempdir().expect("a folder");
+        example().write(dir.path()).expect("written");
+        assert_eq!(Endpoint::read(dir.path()).expect("read"), example());
+        let mode = fs::metadata(dir.path().join(FILE_NAME)).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_folder_without_a_network_says_how_to_start_one() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let error = Endpoint::read(dir.path()).unwrap_err().to_string();
+        let shown = dir.path().display();
+        assert_eq!(error, format!("no network runs in {shown}: start it with `stratos up {shown}`"));
+    }
+
+    #[test]
+    fn a_half_written_file_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::write(dir.path().join(FILE_NAME), "{\"endpoint\":").expect("written");
+        let error = Endpoint::read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("endpoint.json is damaged"), "{error}");
+        assert!(error.contains("restart `stratos up`"), "{error}");
+    }
+
+    #[test]
+    fn removing_twice_is_fine() {
+        let dir = tempfile::tempdir().expect("a folder");
+        example().write(dir.path()).expect("written");
+        Endpoint::remove(dir.path()).expect("removed");
+        Endpoint::remove(dir.path()).expect("nothing to remove");
+    }
+}
