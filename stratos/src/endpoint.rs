@@ -120,7 +120,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let error = Endpoint::read(dir.path()).unwrap_err().to_string();
         let shown = dir.path().display();
-        assert_eq!(error, format!("no network runs in {shown}: start it with `stratos up {shown}`"));
+        assert_eq!(
+            error,
+            format!("no network runs in {shown}: start it with `stratos up {shown}`")
+        );
     }
 
     #[test]

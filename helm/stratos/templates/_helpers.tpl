@@ -162,21 +162,27 @@ volumeClaimTemplates:
           storage: {{ $p.size }}
 {{- end -}}
 
-{{/* Labels and annotations of a pod: (list $ role-values "role" "hash of its configuration"). */}}
+{{/*
+Labels and annotations of a pod: (list $ role-values "role" "hash of its configuration").
+The chart's version is not among them: a new chart alone restarts nothing.
+*/}}
 {{- define "stratos.podMetadata" -}}
 {{- $ := index . 0 -}}
 {{- $v := index . 1 -}}
+{{- $annotations := dict -}}
+{{- with index . 3 -}}
+{{- /* A changed configuration restarts the pods. */ -}}
+{{- $_ := set $annotations "stratos/config-sha256" . -}}
+{{- end -}}
 labels:
-  {{- include "stratos.labels" (list $ (index . 2)) | nindent 2 }}
+  {{- include "stratos.selector" (list $ (index . 2)) | nindent 2 }}
   {{- with $v.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- with merge $annotations $v.podAnnotations }}
 annotations:
-  # A changed configuration restarts the pods.
-  stratos/config: {{ index . 3 | quote }}
-  {{- with $v.podAnnotations }}
   {{- toYaml . | nindent 2 }}
-  {{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* Where a pod may run, and how long it may take to stop: (list $ role-values). */}}

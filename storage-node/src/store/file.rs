@@ -17,7 +17,6 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bao_tree::io::sync::{ReadAt, Size};
@@ -107,7 +106,7 @@ impl ShardFile {
         if length < HEADER_LEN as u64 {
             return Err(StoreError::Corrupt(shard));
         }
-        file.read_exact_at(&mut bytes, 0)?;
+        file.read_exact_at(0, &mut bytes)?;
         match ShardHeader::parse(&bytes) {
             Some(header) if header.shard == shard && file_len(header.len) == length => {
                 Ok(Self { file, header })
@@ -120,7 +119,7 @@ impl ShardFile {
     pub fn outboard(&self) -> io::Result<Vec<u8>> {
         let len = usize::try_from(tree::outboard_len(self.header.len)).map_err(io::Error::other)?;
         let mut outboard = vec![0; len];
-        self.file.read_exact_at(&mut outboard, HEADER_LEN as u64 + self.header.len)?;
+        self.file.read_exact_at(HEADER_LEN as u64 + self.header.len, &mut outboard)?;
         Ok(outboard)
     }
 
@@ -136,7 +135,7 @@ impl ShardFile {
         while hasher.len() < self.header.len {
             let left = self.header.len - hasher.len();
             let now = usize::try_from(left).unwrap_or(VERIFY_BUFFER).min(VERIFY_BUFFER);
-            self.file.read_exact_at(&mut buffer[..now], HEADER_LEN as u64 + hasher.len())?;
+            self.file.read_exact_at(HEADER_LEN as u64 + hasher.len(), &mut buffer[..now])?;
             hasher.update(&buffer[..now]);
         }
         let (root, outboard) = hasher.finish();
@@ -149,7 +148,7 @@ struct Body<'a>(&'a ShardFile);
 
 impl ReadAt for Body<'_> {
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.file.read_at(buffer, HEADER_LEN as u64 + at)
+        self.0.file.read_at(HEADER_LEN as u64 + at, buffer)
     }
 }
 

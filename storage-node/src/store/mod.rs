@@ -186,7 +186,10 @@ impl ShardStore {
         Stats {
             stored: self.stored.load(Ordering::Relaxed),
             shards: self.count.load(Ordering::Relaxed),
-            free: self.free().unwrap_or(0),
+            free: self
+                .available()
+                .unwrap_or(0)
+                .saturating_sub(self.promised.load(Ordering::Relaxed)),
         }
     }
 
@@ -214,14 +217,14 @@ impl ShardStore {
         })
     }
 
-    /// Bytes that will still be taken, without those promised.
-    fn free(&self) -> io::Result<u64> {
+    /// Bytes that may still be written, those promised to puts included.
+    fn available(&self) -> io::Result<u64> {
         // Answered from memory by the kernel: cheap enough to ask each time.
         let disk = rustix::fs::statvfs(&self.shards)?;
         let disk = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(self.limits.reserve);
         let stored = self.stored.load(Ordering::Relaxed);
         let allowed = self.limits.capacity.map_or(u64::MAX, |most| most.saturating_sub(stored));
-        Ok(disk.min(allowed).saturating_sub(self.promised.load(Ordering::Relaxed)))
+        Ok(disk.min(allowed))
     }
 
     fn subfolder(&self, shard: ShardId) -> PathBuf {
@@ -263,16 +266,14 @@ pub(crate) struct Room {
 
 impl Room {
     fn take(store: &Arc<ShardStore>, bytes: u64) -> Result<Self, StoreError> {
-        // Promise first, ask then: of two puts that race for the last bytes
-        // both may be refused, but never both accepted.
-        store.promised.fetch_add(bytes, Ordering::SeqCst);
-        let room = Self { store: store.clone(), bytes };
-        let others = store.promised.load(Ordering::SeqCst).saturating_sub(bytes);
-        let free = store.free()?.saturating_add(others.saturating_add(bytes));
-        if free < others.saturating_add(bytes).saturating_add(1) && bytes > 0 {
-            return Err(StoreError::NoSpace);
-        }
-        Ok(room)
+        let available = store.available()?;
+        store
+            .promised
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |promised| {
+                promised.checked_add(bytes).filter(|sum| *sum <= available)
+            })
+            .map_err(|_| StoreError::NoSpace)?;
+        Ok(Self { store: store.clone(), bytes })
     }
 }
 

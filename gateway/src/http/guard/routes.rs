@@ -1,0 +1,190 @@
+//! Which sub-resources exist, on which level and with which methods.
+//!
+//! The S3 layer routes by the sub-resources that it knows and takes every
+//! other request for the plain operation: `DELETE /photos?acl` would delete
+//! the bucket, `PUT /photos/cat?torrent` would overwrite the cat. So a
+//! sub-resource of S3 that is not routed ends here, with 405 or 501. Names
+//! that S3 does not know are ignored, as S3 does.
+
+use http::Method;
+
+use super::refusal::{Code, S3Refusal};
+use super::target::{Level, Query};
+
+const GET: u8 = 1;
+const PUT: u8 = 2;
+const POST: u8 = 4;
+const DELETE: u8 = 8;
+const GPD: u8 = GET | PUT | DELETE;
+
+/// (name, methods on a bucket, methods on an object), sorted by name. Neither
+/// means that S3 has it and the gateway does not.
+const SUB_RESOURCES: &[(&str, u8, u8)] = &[
+    ("abac", 0, 0),
+    ("accelerate", GET | PUT, 0),
+    ("acl", GET | PUT, GET | PUT),
+    ("analytics", GPD, 0),
+    ("append", 0, 0),
+    ("attributes", 0, GET),
+    ("cors", GPD, 0),
+    ("delete", POST, 0),
+    ("encryption", GPD, 0),
+    ("events", 0, 0),
+    ("intelligent-tiering", GPD, 0),
+    ("inventory", GPD, 0),
+    ("legal-hold", 0, GET | PUT),
+    ("lifecycle", GPD, 0),
+    ("location", GET, 0),
+    ("logging", GET | PUT, 0),
+    ("metadataConfiguration", 0, 0),
+    ("metadataInventoryTable", 0, 0),
+    ("metadataJournalTable", 0, 0),
+    ("metadataTable", GET | POST | DELETE, 0),
+    ("metrics", GPD, 0),
+    ("notification", GET | PUT, 0),
+    ("object-lock", GET | PUT, 0),
+    ("ownershipControls", GPD, 0),
+    ("policy", GPD, 0),
+    ("policyStatus", GET, 0),
+    ("publicAccessBlock", GPD, 0),
+    ("renameObject", 0, 0),
+    ("replication", GPD, 0),
+    ("requestPayment", GET | PUT, 0),
+    ("restore", 0, POST),
+    ("retention", 0, GET | PUT),
+    ("select", 0, POST),
+    ("session", GET, 0),
+    ("tagging", GPD, GPD),
+    ("torrent", 0, GET),
+    ("uploadId", 0, GET | PUT | POST | DELETE),
+    ("uploads", GET, POST),
+    ("versioning", GET | PUT, 0),
+    ("versions", GET, 0),
+    ("website", GPD, 0),
+];
+
+/// Whether the S3 layer will take the request for what it is.
+pub(super) fn check(method: &Method, level: Level, query: &Query<'_>) -> Result<(), S3Refusal> {
+    let method_bit = match *method {
+        Method::GET => GET,
+        Method::PUT => PUT,
+        Method::POST => POST,
+        Method::DELETE => DELETE,
+        Method::HEAD => 0,
+        // A preflight asks about a request and is not one.
+        Method::OPTIONS => return Ok(()),
+        _ => return Err(not_allowed(method)),
+    };
+    let mut asked = SUB_RESOURCES.iter().filter(|(name, ..)| query.has(name));
+    if let Some(&(name, on_bucket, on_object)) = asked.next() {
+        if let Some((other, ..)) = asked.next() {
+            let message = format!("Conflicting query string parameters: {name}, {other}");
+            return Err(S3Refusal::new(Code::InvalidArgument, message));
+        }
+        let allowed = match level {
+            Level::Root => 0,
+            Level::Bucket => on_bucket,
+            Level::Object => on_object,
+        };
+        if allowed == 0 {
+            return Err(not_implemented(name));
+        }
+        if allowed & method_bit == 0 {
+            return Err(not_allowed(method));
+        }
+    }
+    if *method == Method::PUT && query.has("uploadId") != query.has("partNumber") {
+        // The S3 layer would store the part as the whole object.
+        return Err(S3Refusal::new(
+            Code::InvalidArgument,
+            "A part is uploaded with both uploadId and partNumber.",
+        ));
+    }
+    Ok(())
+}
+
+fn not_allowed(method: &Method) -> S3Refusal {
+    S3Refusal::new(
+        Code::MethodNotAllowed,
+        "The specified method is not allowed against this resource.",
+    )
+    .field("Method", method.as_str())
+}
+
+fn not_implemented(name: &str) -> S3Refusal {
+    let message = format!("The sub-resource '{name}' is not implemented here.");
+    S3Refusal::new(Code::NotImplemented, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::guard::Domains;
+    use crate::http::guard::target::Target;
+    use crate::http::guard::testing::parts;
+
+    #[track_caller]
+    fn verdict(method: &str, uri: &str) -> Result<(), u16> {
+        let parts = parts(method, uri, &[("host", "h")]);
+        let target = Target::parse(&parts, &Domains::default()).expect("a good target");
+        check(&parts.method, target.level, &target.query).map_err(|e| e.status.as_u16())
+    }
+
+    #[test]
+    fn plain_and_unknown_parameters_pass() {
+        for (method, uri) in [
+            ("GET", "/"),
+            ("GET", "/?x-id=ListBuckets"),
+            ("GET", "/b?list-type=2&prefix=acl"),
+            ("GET", "/b/k?foo&versionId=1&response-expires=x"),
+            ("HEAD", "/b/k?partNumber=1"),
+            ("DELETE", "/b/k?versionId=null"),
+            ("PUT", "/b/k?ACL"),
+            ("OPTIONS", "/b/k?uploadId=1"),
+        ] {
+            assert_eq!(verdict(method, uri), Ok(()), "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn what_is_routed_passes() {
+        for &(name, on_bucket, on_object) in SUB_RESOURCES {
+            for (level, allowed) in [("/b", on_bucket), ("/b/k", on_object)] {
+                for (method, bit) in
+                    [("GET", GET), ("PUT", PUT), ("POST", POST), ("DELETE", DELETE)]
+                {
+                    let want = if allowed == 0 {
+                        Err(501)
+                    } else if allowed & bit == 0 {
+                        Err(405)
+                    } else {
+                        Ok(())
+                    };
+                    let uri = match name {
+                        "uploadId" => format!("{level}?uploadId=1&partNumber=1"),
+                        _ => format!("{level}?{name}"),
+                    };
+                    assert_eq!(verdict(method, &uri), want, "{method} {uri}");
+                }
+            }
+            assert_eq!(verdict("GET", &format!("/?{name}")), Err(501), "{name}");
+        }
+        assert!(SUB_RESOURCES.is_sorted_by_key(|(name, ..)| *name));
+    }
+
+    #[test]
+    fn nothing_dangerous_falls_through() {
+        assert_eq!(verdict("DELETE", "/b?acl"), Err(405));
+        assert_eq!(verdict("DELETE", "/b?object-lock"), Err(405));
+        assert_eq!(verdict("DELETE", "/b/k?acl"), Err(405));
+        assert_eq!(verdict("DELETE", "/b?torrent"), Err(501));
+        assert_eq!(verdict("PUT", "/b/k?append&position=0"), Err(501));
+        assert_eq!(verdict("PUT", "/b/k?uploadId=x"), Err(400));
+        assert_eq!(verdict("PUT", "/b/k?partNumber=1"), Err(400));
+        assert_eq!(verdict("HEAD", "/b?versioning"), Err(405));
+        assert_eq!(verdict("GET", "/b?acl&policy"), Err(400));
+        assert_eq!(verdict("PATCH", "/b/k"), Err(405));
+        assert_eq!(verdict("TRACE", "/"), Err(405));
+        assert_eq!(verdict("BREW", "/b/k"), Err(405));
+    }
+}

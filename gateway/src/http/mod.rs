@@ -1,0 +1,4 @@
+//! The gateway's door: connections, and what may come in through them.
+
+pub mod guard;
+pub mod listener;

@@ -1,0 +1,81 @@
+//! The last step of a write: one transaction makes it visible.
+//!
+//! When it is not known whether the transaction is on disk, the state of the
+//! content decides: `live` means that it is; `open` is turned into `condemned`
+//! by a compare-and-set, after which it can never be. Nothing is deleted on
+//! this path.
+
+use crate::gateway::Gateway;
+use crate::meta::{
+    Bucket, ContentId, ContentState, MetaError, NewVersion, Part, PartCommit, Placed, Version,
+};
+use crate::object::upload::{Uploaded, give_up};
+
+/// What an upload becomes in an object of `bucket`.
+pub fn place(
+    gateway: &Gateway,
+    bucket: &Bucket,
+    number: i32,
+    uploaded: Uploaded,
+) -> Result<Placed, crate::object::cipher::OpenError> {
+    let Uploaded { written, key, digested } = uploaded;
+    let bucket_key = gateway.bucket_key(bucket)?;
+    let part = Part {
+        number,
+        content: written.content,
+        size: written.size,
+        wrapped_key: gateway.wrap_data_key(bucket, &bucket_key, &key, written.content),
+        etag: digested.etag(),
+        checksum: digested.checksum,
+    };
+    Ok(Placed::Written(Box::new(written), part))
+}
+
+/// Commits a version. On an error what was written for it is given up.
+pub async fn version(gateway: &Gateway, new: NewVersion) -> Result<Version, MetaError> {
+    let written = new.parts.iter().find_map(written_content);
+    let (bucket, key) = (new.bucket, new.key.clone());
+    match gateway.meta.commit(new).await {
+        Err(MetaError::CommitUnknown) if is_live(gateway, written).await? => {
+            // It is on disk. If it was replaced meanwhile, it still was visible.
+            gateway.meta.latest(bucket, &key).await?.ok_or(MetaError::CommitUnknown)
+        }
+        Err(error) => Err(failed(gateway, written, error).await),
+        done => done,
+    }
+}
+
+/// Commits a part of a multipart upload, likewise.
+pub async fn part(gateway: &Gateway, commit: PartCommit) -> Result<(), MetaError> {
+    let written = written_content(&commit.placed);
+    match gateway.meta.commit_part(commit).await {
+        Err(MetaError::CommitUnknown) if is_live(gateway, written).await? => Ok(()),
+        Err(error) => Err(failed(gateway, written, error).await),
+        done => done,
+    }
+}
+
+fn written_content(placed: &Placed) -> Option<ContentId> {
+    match placed {
+        Placed::Written(written, _) => Some(written.content),
+        Placed::Shared(_) => None,
+    }
+}
+
+/// Finds out what became of a commit whose outcome is not known.
+async fn is_live(gateway: &Gateway, written: Option<ContentId>) -> Result<bool, MetaError> {
+    let Some(content) = written else { return Ok(false) };
+    match gateway.meta.content_state(content).await? {
+        ContentState::Live => Ok(true),
+        ContentState::Condemned | ContentState::Absent => Ok(false),
+        // Whoever wins this decides: if it is not ours, the commit was.
+        ContentState::Open => Ok(!gateway.meta.abandon(content, gateway.not_before()).await?),
+    }
+}
+
+async fn failed(gateway: &Gateway, written: Option<ContentId>, error: MetaError) -> MetaError {
+    if let Some(content) = written {
+        give_up(gateway, content).await;
+    }
+    error
+}

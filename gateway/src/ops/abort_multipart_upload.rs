@@ -1,0 +1,27 @@
+//! AbortMultipartUpload: the parts are let go.
+
+use std::sync::Arc;
+
+use s3s::dto::{AbortMultipartUploadInput, AbortMultipartUploadOutput};
+use s3s::{S3Request, S3Response, S3Result};
+
+use crate::auth::identity::Identity;
+use crate::error::not_implemented;
+use crate::gateway::Gateway;
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    who: &Identity,
+    request: S3Request<AbortMultipartUploadInput>,
+) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+    let input = request.input;
+    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    if input.if_match_initiated_time.is_some() {
+        return Err(not_implemented("Aborting by time"));
+    }
+    let key = input.key.into_bytes();
+    gateway.meta.abort_upload(bucket.id, key, input.upload_id, gateway.not_before()).await?;
+    let output = AbortMultipartUploadOutput::default();
+    Ok(S3Response::with_status(output, http::StatusCode::NO_CONTENT))
+}

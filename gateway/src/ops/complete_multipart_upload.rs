@@ -1,0 +1,183 @@
+//! CompleteMultipartUpload: the parts become one object, in one transaction.
+//! Asked again with the same list, it answers the same.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use s3s::dto::{
+    CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart,
+    ServerSideEncryption,
+};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use serde::{Deserialize, Serialize};
+
+use super::checksums::Fields;
+use super::{conditions, etag};
+use crate::auth::identity::Identity;
+use crate::error::refuse;
+use crate::gateway::{Gateway, now_ms};
+use crate::meta::{Attributes, ChecksumKind, CompleteRequest, MetaError, Part, Upload};
+use crate::object::digest;
+
+/// The least size of a part that is not the last: 5 MiB.
+const PART_MIN: u64 = 5 * 1024 * 1024;
+
+/// Parts in one upload.
+const PARTS_MAX: usize = 10_000;
+
+/// What the request says about checksums and size.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Declared {
+    /// Of the whole.
+    whole: Option<String>,
+    /// Of parts, by number.
+    parts: BTreeMap<i32, String>,
+    /// Plain bytes.
+    size: Option<u64>,
+}
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    who: &Identity,
+    request: S3Request<CompleteMultipartUploadInput>,
+) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+    let input = request.input;
+    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    let parts = input.multipart_upload.as_ref().and_then(|upload| upload.parts.as_deref());
+    let parts = parts.unwrap_or_default();
+    if parts.is_empty() || parts.len() > PARTS_MAX {
+        return Err(refuse(
+            S3ErrorCode::MalformedXML,
+            "The XML you provided was not well-formed or did not validate against our published schema",
+        ));
+    }
+    let declared = declared(&input, parts);
+    let request = CompleteRequest {
+        upload: input.upload_id.clone(),
+        parts: parts.iter().map(named).collect::<S3Result<_>>()?,
+        assemble,
+        declared: serde_json::to_string(&declared).unwrap_or_default(),
+        part_min: PART_MIN,
+        precondition: conditions::write(input.if_match.as_ref(), input.if_none_match.as_ref())?,
+        now_ms: now_ms(),
+        grace_ms: gateway.grace_ms(),
+    };
+    let key = input.key.clone().into_bytes();
+    let completed = match gateway.meta.complete_upload(bucket.id, key.clone(), request.clone()).await {
+        // Nothing was written for this, and asking again gives the same answer.
+        Err(MetaError::CommitUnknown) => {
+            gateway.meta.complete_upload(bucket.id, key, request).await?
+        }
+        other => other?,
+    };
+
+    let checksum = Fields::new(completed.attributes.checksum.as_ref());
+    Ok(S3Response::new(CompleteMultipartUploadOutput {
+        location: Some(format!("/{}/{}", input.bucket, input.key)),
+        bucket: Some(input.bucket),
+        key: Some(input.key),
+        e_tag: Some(etag(&completed.etag)),
+        checksum_crc32: checksum.crc32,
+        checksum_crc32c: checksum.crc32c,
+        checksum_crc64nvme: checksum.crc64nvme,
+        checksum_sha1: checksum.sha1,
+        checksum_sha256: checksum.sha256,
+        checksum_type: checksum.kind,
+        server_side_encryption: Some(ServerSideEncryption::from_static(
+            ServerSideEncryption::AES256,
+        )),
+        ..CompleteMultipartUploadOutput::default()
+    }))
+}
+
+/// The number and entity tag of a part in the request.
+fn named(part: &CompletedPart) -> S3Result<(i32, String)> {
+    match (part.part_number, &part.e_tag) {
+        (Some(number), Some(etag)) => Ok((number, etag.value().to_owned())),
+        _ => Err(refuse(
+            S3ErrorCode::MalformedXML,
+            "Every part must have a PartNumber and an ETag",
+        )),
+    }
+}
+
+fn declared(input: &CompleteMultipartUploadInput, parts: &[CompletedPart]) -> Declared {
+    let first = |values: [&Option<String>; 5]| values.into_iter().flatten().next().cloned();
+    let of_part = |part: &CompletedPart| {
+        let value = first([
+            &part.checksum_crc32,
+            &part.checksum_crc32c,
+            &part.checksum_crc64nvme,
+            &part.checksum_sha1,
+            &part.checksum_sha256,
+        ]);
+        Some((part.part_number?, value?))
+    };
+    Declared {
+        whole: first([
+            &input.checksum_crc32,
+            &input.checksum_crc32c,
+            &input.checksum_crc64nvme,
+            &input.checksum_sha1,
+            &input.checksum_sha256,
+        ]),
+        parts: parts.iter().filter_map(of_part).collect(),
+        size: input.mpu_object_size.and_then(|size| u64::try_from(size).ok()),
+    }
+}
+
+/// Entity tag and attributes of the whole. Pure: runs inside the transaction.
+fn assemble(
+    upload: &Upload,
+    parts: &[Part],
+    declared: &str,
+) -> Result<(String, Attributes), MetaError> {
+    let declared: Declared =
+        serde_json::from_str(declared).map_err(|_| MetaError::Corrupt("a declaration"))?;
+    for part in parts {
+        let Some(value) = declared.parts.get(&part.number) else { continue };
+        if part.checksum.as_ref().map(|checksum| &checksum.value) != Some(value) {
+            return Err(MetaError::InvalidPart(part.number));
+        }
+    }
+    let size: u64 = parts.iter().map(|part| part.size).sum();
+    if declared.size.is_some_and(|declared| declared != size) {
+        return Err(MetaError::BadComplete(
+            "the provided 'x-amz-mp-object-size' header value does not match what was computed"
+                .into(),
+        ));
+    }
+    let etag = digest::multipart_etag(parts.iter().map(|part| part.etag.as_str()))
+        .ok_or(MetaError::Corrupt("an entity tag"))?;
+    let mut attributes = upload.attributes.clone();
+    attributes.checksum = whole_checksum(upload, parts);
+    let computed = attributes.checksum.as_ref().map(|checksum| &checksum.value);
+    if let Some(declared) = &declared.whole
+        && computed.is_some_and(|computed| strip_count(computed) != strip_count(declared))
+    {
+        return Err(MetaError::BadComplete("the checksum did not match what was computed".into()));
+    }
+    Ok((etag, attributes))
+}
+
+/// Clients declare a composite checksum with or without the number of parts.
+fn strip_count(checksum: &str) -> &str {
+    checksum.split('-').next().unwrap_or(checksum)
+}
+
+fn whole_checksum(upload: &Upload, parts: &[Part]) -> Option<crate::meta::Checksum> {
+    let promised = upload.attributes.checksum.as_ref()?;
+    let values: Option<Vec<&str>> = parts
+        .iter()
+        .map(|part| part.checksum.as_ref().map(|checksum| checksum.value.as_str()))
+        .collect();
+    let values = values?;
+    match promised.kind {
+        ChecksumKind::Composite => digest::composite(promised.algorithm, values.into_iter()),
+        ChecksumKind::FullObject => {
+            let sizes = parts.iter().map(|part| part.size);
+            digest::combine(promised.algorithm, values.into_iter().zip(sizes))
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! CreateMultipartUpload: begins an upload in parts.
+
+use std::sync::Arc;
+
+use s3s::dto::{
+    ChecksumType, CreateMultipartUploadInput, CreateMultipartUploadOutput, ServerSideEncryption,
+};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+
+use super::attributes;
+use super::checksums::{kind, name, parse_name};
+use super::supported::{WriteOptions, check_key};
+use crate::auth::identity::Identity;
+use crate::error::refuse;
+use crate::gateway::{Gateway, now_ms};
+use crate::meta::{Checksum, ChecksumAlgorithm, ChecksumKind, Upload};
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    who: &Identity,
+    request: S3Request<CreateMultipartUploadInput>,
+) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+    let S3Request { input, headers, .. } = request;
+    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    check_key(&input.key)?;
+    check_options(&input)?;
+    gateway.funds.check(bucket.account)?;
+    let mut attributes = attributes::from_headers(&headers, input.metadata.as_ref())?;
+    let algorithm = input.checksum_algorithm.as_ref().map(|name| parse_name(name.as_str()));
+    attributes.checksum = promised(algorithm.transpose()?, input.checksum_type.as_ref())?;
+
+    let upload = Upload {
+        id: hex::encode(protocol::keys::random::<16>()),
+        bucket: bucket.id,
+        key: input.key.clone().into_bytes(),
+        account: who.account,
+        created_ms: now_ms(),
+        attributes,
+    };
+    gateway.meta.begin_upload(upload.clone()).await?;
+    let checksum = upload.attributes.checksum;
+    Ok(S3Response::new(CreateMultipartUploadOutput {
+        bucket: Some(input.bucket),
+        key: Some(input.key),
+        upload_id: Some(upload.id),
+        checksum_algorithm: checksum
+            .as_ref()
+            .map(|checksum| s3s::dto::ChecksumAlgorithm::from_static(name(checksum.algorithm))),
+        checksum_type: checksum.map(|checksum| kind(checksum.kind)),
+        server_side_encryption: Some(ServerSideEncryption::from_static(
+            ServerSideEncryption::AES256,
+        )),
+        ..CreateMultipartUploadOutput::default()
+    }))
+}
+
+/// What kind of checksum the object will have. Its value is not known yet. Pure.
+fn promised(
+    algorithm: Option<ChecksumAlgorithm>,
+    asked: Option<&ChecksumType>,
+) -> S3Result<Option<Checksum>> {
+    let Some(algorithm) = algorithm else {
+        if asked.is_some() {
+            return Err(refuse(
+                S3ErrorCode::InvalidRequest,
+                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.",
+            ));
+        }
+        return Ok(None);
+    };
+    let is_sha = matches!(algorithm, ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256);
+    let kind = match asked.map(ChecksumType::as_str) {
+        None if algorithm == ChecksumAlgorithm::Crc64Nvme => ChecksumKind::FullObject,
+        None => ChecksumKind::Composite,
+        Some(ChecksumType::FULL_OBJECT) if !is_sha => ChecksumKind::FullObject,
+        Some(ChecksumType::COMPOSITE) if algorithm != ChecksumAlgorithm::Crc64Nvme => {
+            ChecksumKind::Composite
+        }
+        Some(other) => {
+            let message = format!(
+                "The {other} checksum type cannot be used with the {} checksum algorithm.",
+                name(algorithm).to_lowercase()
+            );
+            return Err(refuse(S3ErrorCode::InvalidRequest, message));
+        }
+    };
+    Ok(Some(Checksum { algorithm, kind, value: String::new() }))
+}
+
+fn check_options(input: &CreateMultipartUploadInput) -> S3Result<()> {
+    WriteOptions {
+        acl: input.acl.as_ref(),
+        grants: input.grant_full_control.is_some()
+            || input.grant_read.is_some()
+            || input.grant_read_acp.is_some()
+            || input.grant_write_acp.is_some(),
+        lock: input.object_lock_mode.is_some()
+            || input.object_lock_retain_until_date.is_some()
+            || input.object_lock_legal_hold_status.is_some(),
+        customer_key: input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some(),
+        encryption: input.server_side_encryption.as_ref(),
+        storage_class: input.storage_class.as_ref(),
+        tagging: input.tagging.as_deref(),
+    }
+    .check()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_checksums() {
+        let kind = |algorithm, asked: Option<&'static str>| {
+            let asked = asked.map(ChecksumType::from_static);
+            promised(Some(algorithm), asked.as_ref()).ok().flatten().map(|checksum| checksum.kind)
+        };
+        use ChecksumAlgorithm::{Crc32, Crc64Nvme, Sha256};
+        use ChecksumKind::{Composite, FullObject};
+        assert_eq!(kind(Crc32, None), Some(Composite));
+        assert_eq!(kind(Crc64Nvme, None), Some(FullObject));
+        assert_eq!(kind(Crc32, Some("FULL_OBJECT")), Some(FullObject));
+        assert_eq!(kind(Sha256, Some("FULL_OBJECT")), None);
+        assert_eq!(kind(Crc64Nvme, Some("COMPOSITE")), None);
+        assert!(promised(None, Some(&ChecksumType::from_static("COMPOSITE"))).is_err());
+    }
+}

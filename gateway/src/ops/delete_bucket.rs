@@ -1,0 +1,20 @@
+//! DeleteBucket: only when it holds neither objects nor uploads.
+
+use std::sync::Arc;
+
+use s3s::dto::{DeleteBucketInput, DeleteBucketOutput};
+use s3s::{S3Request, S3Response, S3Result};
+
+use crate::auth::identity::Identity;
+use crate::gateway::Gateway;
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    who: &Identity,
+    request: S3Request<DeleteBucketInput>,
+) -> S3Result<S3Response<DeleteBucketOutput>> {
+    let bucket = super::bucket(gateway, who, &request.input.bucket).await?;
+    gateway.meta.delete_bucket(bucket.id).await?;
+    Ok(S3Response::with_status(DeleteBucketOutput::default(), http::StatusCode::NO_CONTENT))
+}

@@ -1,0 +1,22 @@
+//! GetBucketLocation: empty for us-east-1, as ever.
+
+use std::sync::Arc;
+
+use s3s::dto::{BucketLocationConstraint, GetBucketLocationInput, GetBucketLocationOutput};
+use s3s::{S3Request, S3Response, S3Result};
+
+use crate::auth::identity::Identity;
+use crate::gateway::Gateway;
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    who: &Identity,
+    request: S3Request<GetBucketLocationInput>,
+) -> S3Result<S3Response<GetBucketLocationOutput>> {
+    super::bucket(gateway, who, &request.input.bucket).await?;
+    let region = gateway.settings.region.clone();
+    let location_constraint =
+        Some(region).filter(|region| region != "us-east-1").map(BucketLocationConstraint::from);
+    Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
+}

@@ -1,0 +1,203 @@
+//! GetObject: the bytes of an object, or a range of them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use s3s::dto::{ChecksumMode, GetObjectInput, GetObjectOutput, ServerSideEncryption, StreamingBlob};
+use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+
+use super::checksums::Fields;
+use super::conditions::ReadConditions;
+use super::supported::check_version_id;
+use super::{attributes, etag, size, timestamp};
+use crate::auth::identity::Identity;
+use crate::error::{not_implemented, refuse};
+use crate::gateway::Gateway;
+use crate::meta::{Part, Version};
+use crate::object::download;
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    who: &Identity,
+    request: S3Request<GetObjectInput>,
+) -> S3Result<S3Response<GetObjectOutput>> {
+    let input = &request.input;
+    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    if input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some() {
+        return Err(not_implemented("Encryption with customer keys"));
+    }
+    check_version_id(input.version_id.as_deref())?;
+    let version = super::object(gateway, &bucket, &input.key).await?;
+    ReadConditions {
+        matches: input.if_match.as_ref(),
+        none_match: input.if_none_match.as_ref(),
+        modified_since: input.if_modified_since.as_ref(),
+        unmodified_since: input.if_unmodified_since.as_ref(),
+    }
+    .check(&version)?;
+    let parts = gateway.meta.parts(version.id).await?;
+    if parts.is_empty() {
+        // Replaced between the two look-ups: the client's next try sees it.
+        return Err(refuse(S3ErrorCode::SlowDown, "Please reduce your request rate."));
+    }
+    let Selection { range, content_range, part } =
+        select(&version, &parts, input.range.as_ref(), input.part_number)?;
+    let len = range.end - range.start;
+    let parts_count = part.and(i32::try_from(parts.len()).ok());
+    let body = download::read(gateway, &bucket, parts, range).await?;
+
+    let checksum = checksum_fields(&version, input.checksum_mode.as_ref(), content_range.is_some());
+    let kept = &version.attributes;
+    let mut response = S3Response::new(GetObjectOutput {
+        body: Some(StreamingBlob::wrap(sync_wrapper::SyncStream::new(body))),
+        content_length: Some(size(len)),
+        content_range,
+        parts_count,
+        accept_ranges: Some("bytes".to_owned()),
+        e_tag: Some(etag(&version.etag)),
+        last_modified: Some(timestamp(version.modified_ms)),
+        content_type: Some(attributes::content_type(kept)),
+        cache_control: kept.cache_control.clone(),
+        content_disposition: kept.content_disposition.clone(),
+        content_encoding: kept.content_encoding.clone(),
+        content_language: kept.content_language.clone(),
+        website_redirect_location: kept.website_redirect_location.clone(),
+        metadata: attributes::to_metadata(kept),
+        checksum_crc32: checksum.crc32,
+        checksum_crc32c: checksum.crc32c,
+        checksum_crc64nvme: checksum.crc64nvme,
+        checksum_sha1: checksum.sha1,
+        checksum_sha256: checksum.sha256,
+        checksum_type: checksum.kind,
+        server_side_encryption: Some(ServerSideEncryption::from_static(
+            ServerSideEncryption::AES256,
+        )),
+        ..GetObjectOutput::default()
+    });
+    add_expires(&mut response.headers, &version);
+    Ok(response)
+}
+
+/// `Expires` is given back as it came, even if it is no date.
+pub(super) fn add_expires(headers: &mut http::HeaderMap, version: &Version) {
+    let value = version.attributes.expires.as_ref();
+    if let Some(value) = value.and_then(|value| value.parse().ok()) {
+        headers.insert(http::header::EXPIRES, value);
+    }
+}
+
+/// The checksum, if it was asked for and covers what is sent.
+pub(super) fn checksum_fields(
+    version: &Version,
+    mode: Option<&ChecksumMode>,
+    is_partial: bool,
+) -> Fields {
+    let enabled = mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED);
+    Fields::new(version.attributes.checksum.as_ref().filter(|_| enabled && !is_partial))
+}
+
+/// What part of the object is meant.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Selection {
+    /// Plain bytes.
+    pub range: Range<u64>,
+    /// `Content-Range`, if it is not the whole.
+    pub content_range: Option<String>,
+    /// The part that was asked for by number.
+    pub part: Option<i32>,
+}
+
+/// Decides what is sent. Pure.
+pub(super) fn select(
+    version: &Version,
+    parts: &[Part],
+    range: Option<&s3s::dto::Range>,
+    part_number: Option<i32>,
+) -> S3Result<Selection> {
+    let whole = version.size;
+    let content_range =
+        |range: &Range<u64>| format!("bytes {}-{}/{whole}", range.start, range.end - 1);
+    match (range, part_number) {
+        (Some(_), Some(_)) => Err(refuse(
+            S3ErrorCode::InvalidRequest,
+            "Cannot specify both Range header and partNumber query parameter",
+        )),
+        (None, None) => Ok(Selection { range: 0..whole, content_range: None, part: None }),
+        (Some(range), None) => {
+            let range = range.check(whole).map_err(|_| {
+                refuse(S3ErrorCode::InvalidRange, "The requested range is not satisfiable")
+            })?;
+            Ok(Selection { content_range: Some(content_range(&range)), range, part: None })
+        }
+        (None, Some(number)) => {
+            // Only a multipart object has numbered parts; a single put is part 1.
+            let mut start = 0;
+            for (at, part) in (1..).zip(parts) {
+                let end = start + part.size;
+                if at == number {
+                    let range = start..end;
+                    let content_range = (start < end).then(|| content_range(&range));
+                    return Ok(Selection { range, content_range, part: Some(number) });
+                }
+                start = end;
+            }
+            let message = "The requested partnumber is not satisfiable";
+            let code = S3ErrorCode::from_bytes(b"InvalidPartNumber");
+            let mut error = refuse(code.unwrap_or(S3ErrorCode::InvalidRange), message);
+            error.set_status_code(http::StatusCode::RANGE_NOT_SATISFIABLE);
+            Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use s3s::dto::Range as S3Range;
+
+    use super::*;
+    use crate::meta::{Attributes, ContentId};
+
+    fn version(size: u64) -> Version {
+        Version {
+            id: 1,
+            version_id: "null".into(),
+            delete_marker: false,
+            size,
+            etag: "e".into(),
+            modified_ms: 0,
+            attributes: Attributes::default(),
+        }
+    }
+
+    fn part(number: i32, size: u64) -> Part {
+        let content = ContentId([0; 16]);
+        Part { number, content, size, wrapped_key: vec![], etag: String::new(), checksum: None }
+    }
+
+    #[test]
+    fn ranges() {
+        let select = |size, range: &str| {
+            let range = S3Range::parse(range).unwrap();
+            select(&version(size), &[part(1, size)], Some(&range), None).ok().map(|s| s.range)
+        };
+        assert_eq!(select(10, "bytes=0-"), Some(0..10));
+        assert_eq!(select(10, "bytes=2-3"), Some(2..4));
+        assert_eq!(select(10, "bytes=-3"), Some(7..10));
+        assert_eq!(select(10, "bytes=-30"), Some(0..10));
+        assert_eq!(select(10, "bytes=9-18446744073709551615"), Some(9..10));
+        assert_eq!(select(10, "bytes=10-"), None);
+        assert_eq!(select(10, "bytes=-0"), None);
+        assert_eq!(select(0, "bytes=0-"), None);
+    }
+
+    #[test]
+    fn parts_by_number() {
+        let parts = [part(3, 5), part(7, 2)];
+        let select = |number| select(&version(7), &parts, None, Some(number));
+        assert_eq!(select(1).unwrap().range, 0..5);
+        assert_eq!(select(2).unwrap().content_range.as_deref(), Some("bytes 5-6/7"));
+        assert!(select(3).is_err());
+        assert!(select(0).is_err());
+    }
+}

@@ -1,0 +1,20 @@
+//! HeadBucket.
+
+use std::sync::Arc;
+
+use s3s::dto::{HeadBucketInput, HeadBucketOutput};
+use s3s::{S3Request, S3Response, S3Result};
+
+use crate::auth::identity::Identity;
+use crate::gateway::Gateway;
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    who: &Identity,
+    request: S3Request<HeadBucketInput>,
+) -> S3Result<S3Response<HeadBucketOutput>> {
+    super::bucket(gateway, who, &request.input.bucket).await?;
+    let bucket_region = Some(gateway.settings.region.clone());
+    Ok(S3Response::new(HeadBucketOutput { bucket_region, ..HeadBucketOutput::default() }))
+}

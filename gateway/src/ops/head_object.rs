@@ -1,0 +1,74 @@
+//! HeadObject: what is known of an object, without its bytes.
+
+use std::sync::Arc;
+
+use s3s::dto::{HeadObjectInput, HeadObjectOutput, ServerSideEncryption};
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::conditions::ReadConditions;
+use super::get_object::{Selection, add_expires, checksum_fields, select};
+use super::supported::check_version_id;
+use super::{attributes, etag, size, timestamp};
+use crate::auth::identity::Identity;
+use crate::error::not_implemented;
+use crate::gateway::Gateway;
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    who: &Identity,
+    request: S3Request<HeadObjectInput>,
+) -> S3Result<S3Response<HeadObjectOutput>> {
+    let input = &request.input;
+    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    if input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some() {
+        return Err(not_implemented("Encryption with customer keys"));
+    }
+    check_version_id(input.version_id.as_deref())?;
+    let version = super::object(gateway, &bucket, &input.key).await?;
+    ReadConditions {
+        matches: input.if_match.as_ref(),
+        none_match: input.if_none_match.as_ref(),
+        modified_since: input.if_modified_since.as_ref(),
+        unmodified_since: input.if_unmodified_since.as_ref(),
+    }
+    .check(&version)?;
+    let needs_parts = input.part_number.is_some();
+    let parts = if needs_parts { gateway.meta.parts(version.id).await? } else { Vec::new() };
+    let Selection { range, content_range, part } =
+        select(&version, &parts, input.range.as_ref(), input.part_number)?;
+
+    let is_partial = content_range.is_some();
+    let checksum = checksum_fields(&version, input.checksum_mode.as_ref(), is_partial);
+    let kept = &version.attributes;
+    let mut response = S3Response::new(HeadObjectOutput {
+        content_length: Some(size(range.end - range.start)),
+        content_range,
+        parts_count: part.and(i32::try_from(parts.len()).ok()),
+        accept_ranges: Some("bytes".to_owned()),
+        e_tag: Some(etag(&version.etag)),
+        last_modified: Some(timestamp(version.modified_ms)),
+        content_type: Some(attributes::content_type(kept)),
+        cache_control: kept.cache_control.clone(),
+        content_disposition: kept.content_disposition.clone(),
+        content_encoding: kept.content_encoding.clone(),
+        content_language: kept.content_language.clone(),
+        website_redirect_location: kept.website_redirect_location.clone(),
+        metadata: attributes::to_metadata(kept),
+        checksum_crc32: checksum.crc32,
+        checksum_crc32c: checksum.crc32c,
+        checksum_crc64nvme: checksum.crc64nvme,
+        checksum_sha1: checksum.sha1,
+        checksum_sha256: checksum.sha256,
+        checksum_type: checksum.kind,
+        server_side_encryption: Some(ServerSideEncryption::from_static(
+            ServerSideEncryption::AES256,
+        )),
+        ..HeadObjectOutput::default()
+    });
+    add_expires(&mut response.headers, &version);
+    if is_partial {
+        response.status = Some(http::StatusCode::PARTIAL_CONTENT);
+    }
+    Ok(response)
+}

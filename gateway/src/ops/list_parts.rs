@@ -1,0 +1,70 @@
+//! ListParts: what has been uploaded of a multipart upload.
+
+use std::sync::Arc;
+
+use s3s::dto::{Initiator, ListPartsInput, ListPartsOutput, Owner, Part, StorageClass};
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::checksums::{Fields, kind, name};
+use super::listing::limit;
+use super::{etag, size, timestamp};
+use crate::auth::identity::Identity;
+use crate::gateway::Gateway;
+use crate::meta::UploadedPart;
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    who: &Identity,
+    request: S3Request<ListPartsInput>,
+) -> S3Result<S3Response<ListPartsOutput>> {
+    let input = request.input;
+    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    let max = limit(input.max_parts, "max-parts")?;
+    let after = input.part_number_marker.unwrap_or(0);
+    let found = gateway.meta.upload(bucket.id, input.key.as_bytes(), &input.upload_id).await?;
+    let more = u32::try_from(max + 1).unwrap_or(u32::MAX);
+    let mut parts = gateway.meta.uploaded_parts(&found.id, after, more).await?;
+    let is_truncated = parts.len() > max;
+    parts.truncate(max);
+
+    let id = crate::meta::canonical_id(found.account);
+    let account = gateway.meta.account(found.account).await?;
+    let checksum = found.attributes.checksum;
+    Ok(S3Response::new(ListPartsOutput {
+        bucket: Some(input.bucket),
+        key: Some(input.key),
+        upload_id: Some(found.id),
+        part_number_marker: Some(after),
+        next_part_number_marker: parts.last().filter(|_| is_truncated).map(|last| last.part.number),
+        max_parts: i32::try_from(max).ok(),
+        is_truncated: Some(is_truncated),
+        parts: Some(parts.into_iter().map(line).collect()),
+        initiator: Some(Initiator {
+            id: Some(id.clone()),
+            display_name: Some(account.display_name.clone()),
+        }),
+        owner: Some(Owner { id: Some(id), display_name: Some(account.display_name) }),
+        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        checksum_algorithm: checksum
+            .as_ref()
+            .map(|checksum| s3s::dto::ChecksumAlgorithm::from_static(name(checksum.algorithm))),
+        checksum_type: checksum.map(|checksum| kind(checksum.kind)),
+        ..ListPartsOutput::default()
+    }))
+}
+
+fn line(uploaded: UploadedPart) -> Part {
+    let checksum = Fields::new(uploaded.part.checksum.as_ref());
+    Part {
+        part_number: Some(uploaded.part.number),
+        e_tag: Some(etag(&uploaded.part.etag)),
+        size: Some(size(uploaded.part.size)),
+        last_modified: Some(timestamp(uploaded.modified_ms)),
+        checksum_crc32: checksum.crc32,
+        checksum_crc32c: checksum.crc32c,
+        checksum_crc64nvme: checksum.crc64nvme,
+        checksum_sha1: checksum.sha1,
+        checksum_sha256: checksum.sha256,
+    }
+}

@@ -1,0 +1,86 @@
+//! UploadPart: stores one part of a multipart upload.
+
+use std::sync::Arc;
+
+use s3s::dto::{ServerSideEncryption, UploadPartInput, UploadPartOutput};
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::checksums::{Declared, Fields, name};
+use super::put_object::{body, check_len};
+use super::supported::WriteOptions;
+use crate::auth::identity::Identity;
+use crate::error::refuse;
+use crate::gateway::{Gateway, now_ms};
+use crate::meta::PartCommit;
+use crate::object::commit;
+use crate::object::upload::{UploadRequest, give_up, upload};
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    who: &Identity,
+    request: S3Request<UploadPartInput>,
+) -> S3Result<S3Response<UploadPartOutput>> {
+    let S3Request { input, headers, trailing_headers, .. } = request;
+    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    check_number(input.part_number)?;
+    let customer_key = input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some();
+    WriteOptions { customer_key, ..WriteOptions::default() }.check()?;
+    gateway.funds.check(bucket.account)?;
+    let found = gateway.meta.upload(bucket.id, input.key.as_bytes(), &input.upload_id).await?;
+    let declared = Declared::from_headers(&headers)?;
+    check_len(declared.len)?;
+
+    let promised = found.attributes.checksum.as_ref().map(|checksum| checksum.algorithm);
+    if let (Some(promised), Some(sent)) = (promised, declared.algorithm())
+        && promised != sent
+    {
+        let message = format!(
+            "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
+            name(promised).to_lowercase(),
+            name(sent).to_lowercase()
+        );
+        return Err(refuse(s3s::S3ErrorCode::InvalidRequest, message));
+    }
+    let wanted = UploadRequest {
+        account: bucket.account,
+        checksum: promised.or(declared.algorithm()),
+        size_hint: declared.len,
+    };
+    let uploaded = upload(gateway, wanted, body(input.body)).await?;
+    let (size, content) = (uploaded.written.size, uploaded.written.content);
+    let verified = declared.verify(&uploaded.digested, size, &headers, trailing_headers.as_ref());
+    if let Err(error) = verified {
+        give_up(gateway, content).await;
+        return Err(error);
+    }
+    let (etag, checksum) = (uploaded.digested.etag(), uploaded.digested.checksum.clone());
+    let placed = commit::place(gateway, &bucket, input.part_number, uploaded)?;
+    let (now_ms, grace_ms) = (now_ms(), gateway.grace_ms());
+    commit::part(gateway, PartCommit { upload: found.id, placed, now_ms, grace_ms }).await?;
+
+    let checksum = Fields::new(checksum.as_ref());
+    Ok(S3Response::new(UploadPartOutput {
+        e_tag: Some(super::etag(&etag)),
+        checksum_crc32: checksum.crc32,
+        checksum_crc32c: checksum.crc32c,
+        checksum_crc64nvme: checksum.crc64nvme,
+        checksum_sha1: checksum.sha1,
+        checksum_sha256: checksum.sha256,
+        server_side_encryption: Some(ServerSideEncryption::from_static(
+            ServerSideEncryption::AES256,
+        )),
+        ..UploadPartOutput::default()
+    }))
+}
+
+/// Parts are numbered from 1 to 10,000.
+pub(super) fn check_number(number: i32) -> S3Result<()> {
+    if (1..=10_000).contains(&number) {
+        return Ok(());
+    }
+    Err(refuse(
+        s3s::S3ErrorCode::InvalidArgument,
+        "Part number must be an integer between 1 and 10000, inclusive",
+    ))
+}

@@ -1,0 +1,140 @@
+//! UploadPartCopy: a part whose bytes come from an object. The whole of a
+//! single-part object is shared; a range of one is read and written anew.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use s3s::dto::{CopyPartResult, UploadPartCopyInput, UploadPartCopyOutput};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+
+use super::checksums::Fields;
+use super::conditions::ReadConditions;
+use super::copy_object::{Source, share};
+use super::put_object::BODY_MAX;
+use super::upload_part::check_number;
+use super::{etag, timestamp};
+use crate::auth::identity::Identity;
+use crate::error::{not_implemented, refuse};
+use crate::gateway::{Gateway, now_ms};
+use crate::meta::{Part, PartCommit, Placed};
+use crate::object::upload::{UploadRequest, upload};
+use crate::object::{commit, download};
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    who: &Identity,
+    request: S3Request<UploadPartCopyInput>,
+) -> S3Result<S3Response<UploadPartCopyOutput>> {
+    let input = request.input;
+    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    check_number(input.part_number)?;
+    if input.sse_customer_algorithm.is_some() || input.copy_source_sse_customer_algorithm.is_some()
+    {
+        return Err(not_implemented("Encryption with customer keys"));
+    }
+    gateway.funds.check(bucket.account)?;
+    let found = gateway.meta.upload(bucket.id, input.key.as_bytes(), &input.upload_id).await?;
+    let source = Source::find(gateway, who, &input.copy_source).await?;
+    ReadConditions {
+        matches: input.copy_source_if_match.as_ref(),
+        none_match: input.copy_source_if_none_match.as_ref(),
+        modified_since: input.copy_source_if_modified_since.as_ref(),
+        unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
+    }
+    .check_source(&source.version)?;
+    let whole = 0..source.version.size;
+    let range = match &input.copy_source_range {
+        None => whole.clone(),
+        Some(text) => parse_range(text, whole.end)?,
+    };
+    if range.end - range.start > BODY_MAX {
+        return Err(refuse(
+            S3ErrorCode::InvalidRequest,
+            "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
+        ));
+    }
+    let parts = gateway.meta.parts(source.version.id).await?;
+    let promised = found.attributes.checksum.as_ref().map(|checksum| checksum.algorithm);
+    let placed = match <[Part; 1]>::try_from(parts) {
+        Ok([part]) if range == whole && has(&part, promised) => {
+            let part = Part { number: input.part_number, ..part };
+            let shared = share(gateway, &source.bucket, &bucket, vec![part])?;
+            shared.into_iter().next().ok_or(S3ErrorCode::InternalError)?
+        }
+        other => {
+            let parts = other.map_or_else(|parts| parts, Vec::from);
+            let (len, account) = (range.end - range.start, bucket.account);
+            let body = download::read(gateway, &source.bucket, parts, range).await?;
+            let wanted = UploadRequest { account, checksum: promised, size_hint: Some(len) };
+            let uploaded = upload(gateway, wanted, Box::pin(body)).await?;
+            commit::place(gateway, &bucket, input.part_number, uploaded)?
+        }
+    };
+    let (Placed::Written(_, part) | Placed::Shared(part)) = &placed;
+    let (tag, checksum, now_ms) =
+        (part.etag.clone(), Fields::new(part.checksum.as_ref()), now_ms());
+    let grace_ms = gateway.grace_ms();
+    commit::part(gateway, PartCommit { upload: found.id, placed, now_ms, grace_ms }).await?;
+    Ok(S3Response::new(UploadPartCopyOutput {
+        copy_part_result: Some(CopyPartResult {
+            e_tag: Some(etag(&tag)),
+            last_modified: Some(timestamp(now_ms)),
+            checksum_crc32: checksum.crc32,
+            checksum_crc32c: checksum.crc32c,
+            checksum_crc64nvme: checksum.crc64nvme,
+            checksum_sha1: checksum.sha1,
+            checksum_sha256: checksum.sha256,
+        }),
+        ..UploadPartCopyOutput::default()
+    }))
+}
+
+/// Whether a part has the checksum that the upload promised.
+fn has(part: &Part, promised: Option<crate::meta::ChecksumAlgorithm>) -> bool {
+    promised.is_none() || part.checksum.as_ref().map(|checksum| checksum.algorithm) == promised
+}
+
+/// `bytes=first-last`, both given and inside the source. Pure.
+fn parse_range(text: &str, len: u64) -> S3Result<Range<u64>> {
+    let invalid = || -> S3Error {
+        refuse(
+            S3ErrorCode::InvalidArgument,
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first \
+             and last are the zero-based offsets of the first and last bytes to copy",
+        )
+    };
+    let (first, last) = text
+        .strip_prefix("bytes=")
+        .and_then(|range| range.split_once('-'))
+        .ok_or_else(invalid)?;
+    let first: u64 = first.parse().map_err(|_| invalid())?;
+    let last: u64 = last.parse().map_err(|_| invalid())?;
+    if first > last {
+        return Err(invalid());
+    }
+    if last >= len {
+        let message = format!("Range specified is not valid for source object of size: {len}");
+        return Err(refuse(S3ErrorCode::InvalidRange, message));
+    }
+    Ok(first..last + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_copies() {
+        let parse = |text| {
+            parse_range(text, 10).map_err(|error| error.code().as_str().to_owned())
+        };
+        assert_eq!(parse("bytes=0-9"), Ok(0..10));
+        assert_eq!(parse("bytes=3-3"), Ok(3..4));
+        for bad in ["0-9", "bytes=-5", "bytes=5-", "bytes=5-4", "bytes=a-b", "bytes=0-1,3-4"] {
+            assert_eq!(parse(bad), Err("InvalidArgument".to_owned()), "{bad}");
+        }
+        assert_eq!(parse("bytes=0-10"), Err("InvalidRange".to_owned()));
+        assert_eq!(parse("bytes=0-18446744073709551615"), Err("InvalidRange".to_owned()));
+    }
+}

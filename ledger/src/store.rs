@@ -1,0 +1,287 @@
+//! The ledger on disk: SQLite in WAL mode with `synchronous = FULL`, so a block
+//! that committed survives a power cut. The only place with SQL.
+//!
+//! One connection writes ([`Store`]), a few read ([`Reader`]). Genesis and
+//! block 0 come in one transaction, and so does each later block with its
+//! entries: there is no half-made ledger. Not here: whether a block follows
+//! (`chain`).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use protocol::Epoch;
+use protocol::wire::{Wire, Writer};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteRow, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, Row};
+use thiserror::Error;
+
+use crate::block::{Block, Finality, Header};
+use crate::entry::{Entry, LaneKey};
+use crate::genesis::Genesis;
+
+/// The on-disk format this program writes and reads.
+const FORMAT: i64 = 1;
+
+/// "STRL": tells our databases from those of other programs.
+const APPLICATION: i64 = 0x5354_524c;
+
+/// Connections that read.
+const READERS: u32 = 4;
+
+/// Why the ledger cannot be read from disk or written to it.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// A newer program wrote it.
+    #[error("{path} has format {found}, this program knows {FORMAT}: use a newer stratos")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+    },
+    /// It is not a ledger.
+    #[error("{0} is not a ledger but a file of something else: choose another folder")]
+    Foreign(PathBuf),
+    /// Bytes that this program cannot read.
+    #[error("the stored ledger holds {0} that cannot be read: restore it from a backup")]
+    Corrupt(&'static str),
+    /// The database failed.
+    #[error("the ledger's database: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// The writing half.
+#[derive(Debug)]
+pub struct Store {
+    connection: SqliteConnection,
+}
+
+/// The reading half.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    pool: SqlitePool,
+}
+
+/// Opens the ledger in `path`, or makes an empty one.
+pub async fn open(path: &Path) -> Result<(Store, Reader), StoreError> {
+    let plain = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .busy_timeout(Duration::from_secs(5))
+        .disable_statement_logging();
+    // Looks before it touches: the settings below change the file.
+    let mut looking = plain.clone().connect().await?;
+    let is_new = inspect(&mut looking, path).await;
+    looking.close().await?;
+
+    let options = plain
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .pragma("wal_autocheckpoint", "4000");
+    let is_new = is_new?;
+    let mut connection = options.connect().await?;
+    if is_new {
+        // One transaction: a half-made database never counts as made.
+        let script = concat!(
+            "BEGIN IMMEDIATE;",
+            include_str!("schema.sql"),
+            "PRAGMA application_id = 1398034988; PRAGMA user_version = 1; COMMIT;"
+        );
+        sqlx::raw_sql(script).execute(&mut connection).await?;
+    }
+    let pool = SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_with(options.read_only(true).create_if_missing(false))
+        .await?;
+    Ok((Store { connection }, Reader { pool }))
+}
+
+/// Whether the file is still empty. It may also be a ledger; all else is an
+/// error.
+async fn inspect(connection: &mut SqliteConnection, path: &Path) -> Result<bool, StoreError> {
+    let version = match number(connection, "PRAGMA user_version").await {
+        // 26: "file is not a database".
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("26") => {
+            return Err(StoreError::Foreign(path.into()));
+        }
+        other => other?,
+    };
+    let application = number(connection, "PRAGMA application_id").await?;
+    let tables = number(connection, "SELECT count(*) FROM sqlite_master").await?;
+    if tables == 0 && version == 0 {
+        return Ok(true);
+    }
+    if application != APPLICATION || version < FORMAT {
+        return Err(StoreError::Foreign(path.into()));
+    }
+    if version > FORMAT {
+        return Err(StoreError::Newer { path: path.into(), found: version });
+    }
+    Ok(false)
+}
+
+async fn number(connection: &mut SqliteConnection, sql: &'static str) -> Result<i64, sqlx::Error> {
+    sqlx::query(sql).fetch_one(connection).await?.try_get(0)
+}
+
+impl Store {
+    /// Keeps the genesis and the block that follows from it.
+    pub async fn begin(&mut self, genesis: &Genesis, first: &Block) -> Result<(), StoreError> {
+        let mut tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::query("INSERT INTO genesis (id, content) VALUES (1, ?)")
+            .bind(genesis.to_wire())
+            .execute(&mut *tx)
+            .await?;
+        insert_block(&mut tx, first).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Keeps a block. When this returns, it survives a power cut.
+    pub async fn append(&mut self, block: &Block) -> Result<(), StoreError> {
+        let mut tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        insert_block(&mut tx, block).await?;
+        let mut index = block.header.log_size - block.entries.len() as u64;
+        for entry in &block.entries {
+            insert_entry(&mut tx, index, block.header.height, entry).await?;
+            index += 1;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Flushes and closes.
+    pub async fn close(self) -> Result<(), StoreError> {
+        Ok(self.connection.close().await?)
+    }
+}
+
+async fn insert_block(tx: &mut SqliteConnection, block: &Block) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO blocks (height, header, finality) VALUES (?, ?, ?)")
+        .bind(to_sql(block.header.height)?)
+        .bind(block.header.to_wire())
+        .bind(block.finality.to_wire())
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+async fn insert_entry(
+    tx: &mut SqliteConnection,
+    index: u64,
+    height: u64,
+    entry: &Entry,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO entries (idx, height, content, lane) VALUES (?, ?, ?, ?)")
+        .bind(to_sql(index)?)
+        .bind(to_sql(height)?)
+        .bind(entry.to_wire())
+        .bind(entry.lane().map(|(epoch, key)| lane_bytes(epoch, key)))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+impl Reader {
+    /// The genesis, if the ledger has begun.
+    pub async fn genesis(&self) -> Result<Option<Genesis>, StoreError> {
+        let row =
+            sqlx::query("SELECT content FROM genesis WHERE id = 1").fetch_optional(&self.pool);
+        let Some(row) = row.await? else { return Ok(None) };
+        let genesis = Genesis::from_wire(row.try_get(0)?);
+        genesis.map(Some).map_err(|_| StoreError::Corrupt("a genesis"))
+    }
+
+    /// At most `max` blocks from this height on.
+    pub async fn blocks(&self, from: u64, max: u32) -> Result<Vec<Block>, StoreError> {
+        let Ok(from) = i64::try_from(from) else { return Ok(Vec::new()) };
+        let rows = sqlx::query(
+            "SELECT header, finality FROM blocks WHERE height >= ? ORDER BY height LIMIT ?",
+        )
+        .bind(from)
+        .bind(max)
+        .fetch_all(&self.pool)
+        .await?;
+        let mut blocks = rows.iter().map(read_block).collect::<Result<Vec<_>, _>>()?;
+        if let Some(last) = blocks.last() {
+            let last = to_sql(last.header.height)?;
+            self.fill_entries(&mut blocks, from, last).await?;
+        }
+        Ok(blocks)
+    }
+
+    async fn fill_entries(
+        &self,
+        blocks: &mut [Block],
+        from: i64,
+        last: i64,
+    ) -> Result<(), StoreError> {
+        let rows = sqlx::query(
+            "SELECT height, content FROM entries WHERE height BETWEEN ? AND ? ORDER BY idx",
+        )
+        .bind(from)
+        .bind(last)
+        .fetch_all(&self.pool)
+        .await?;
+        let mut blocks = blocks.iter_mut();
+        let mut block = blocks.next();
+        for row in &rows {
+            let height: i64 = row.try_get(0)?;
+            while block.as_ref().is_some_and(|b| to_sql(b.header.height).ok() != Some(height)) {
+                block = blocks.next();
+            }
+            let block = block.as_mut().ok_or(StoreError::Corrupt("an entry of no block"))?;
+            let entry = Entry::from_canonical(row.try_get(1)?);
+            block.entries.push(entry.map_err(|_| StoreError::Corrupt("an entry"))?);
+        }
+        Ok(())
+    }
+
+    /// The latest receipt of a lane: its place in the log, and the entry.
+    pub async fn receipt(
+        &self,
+        epoch: Epoch,
+        key: LaneKey,
+    ) -> Result<Option<(u64, Entry)>, StoreError> {
+        let row = sqlx::query(
+            "SELECT idx, content FROM entries WHERE lane = ? ORDER BY idx DESC LIMIT 1",
+        )
+        .bind(lane_bytes(epoch, key))
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let index = u64::try_from(row.try_get::<i64, _>(0)?);
+        let index = index.map_err(|_| StoreError::Corrupt("a negative place"))?;
+        let entry = Entry::from_canonical(row.try_get(1)?);
+        Ok(Some((index, entry.map_err(|_| StoreError::Corrupt("an entry"))?)))
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+fn read_block(row: &SqliteRow) -> Result<Block, StoreError> {
+    let header = Header::from_wire(row.try_get(0)?);
+    let finality = Finality::from_wire(row.try_get(1)?);
+    Ok(Block {
+        header: header.map_err(|_| StoreError::Corrupt("a block header"))?,
+        finality: finality.map_err(|_| StoreError::Corrupt("a block signature"))?,
+        entries: Vec::new(),
+    })
+}
+
+fn lane_bytes(epoch: Epoch, key: LaneKey) -> Vec<u8> {
+    let mut out = Writer::default();
+    epoch.write(&mut out);
+    key.write(&mut out);
+    out.0
+}
+
+fn to_sql(value: u64) -> Result<i64, StoreError> {
+    i64::try_from(value).map_err(|_| StoreError::Corrupt("a number beyond 2^63"))
+}

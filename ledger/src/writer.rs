@@ -1,0 +1,248 @@
+//! The one task that makes blocks: it checks and applies what waits in its
+//! mailbox, adds the changes of epochs that are due, and answers once the block
+//! is on disk.
+//!
+//! Readers share the chain behind a lock that is held over the commit, so
+//! nobody sees what is not on disk. After a failed commit what is in memory is
+//! ahead of the disk: the ledger stops, and the next start rebuilds it.
+
+use std::iter::Peekable;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use protocol::SecretKey;
+use protocol::ledger_api::Outcome;
+use protocol::wire::Wire;
+use thiserror::Error;
+use tokio::sync::{RwLock, RwLockReadGuard, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::block::{BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, Block};
+use crate::chain::Chain;
+use crate::clock::Timing;
+use crate::entry::{Deposit, Entry, Verified};
+use crate::state::Rejection;
+use crate::store::{Store, StoreError};
+
+/// Requests that may wait.
+const QUEUE_MAX: usize = 64;
+
+/// Requests that are taken from the queue at once.
+const JOBS_MAX: usize = 16;
+
+/// How often the writer looks whether an epoch ends.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The ledger writes no more: it stops, or its disk failed. What was submitted
+/// may or may not be on the ledger, and can be submitted again.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the ledger is stopping: submit again later")]
+pub struct Stopped;
+
+/// A block did not reach the disk.
+#[derive(Debug, Error)]
+#[error("a block could not be written, so the ledger stopped: {0}")]
+pub struct WriteError(#[from] StoreError);
+
+/// The chain as readers see it.
+#[derive(Debug)]
+pub struct Shared {
+    chain: RwLock<Chain>,
+    broken: AtomicBool,
+}
+
+impl Shared {
+    /// Shares a chain that was just opened.
+    pub fn new(chain: Chain) -> Arc<Self> {
+        Arc::new(Self { chain: RwLock::new(chain), broken: AtomicBool::new(false) })
+    }
+
+    /// The chain up to its latest block on disk.
+    pub async fn read(&self) -> Result<RwLockReadGuard<'_, Chain>, Stopped> {
+        let chain = self.chain.read().await;
+        // Set while the lock was held, so it is seen by whoever comes after.
+        if self.broken.load(Ordering::Acquire) { Err(Stopped) } else { Ok(chain) }
+    }
+}
+
+struct Job {
+    work: Work,
+    done: oneshot::Sender<Vec<Outcome>>,
+}
+
+enum Work {
+    Submissions(Vec<Verified>),
+    Deposit(Entry),
+}
+
+impl Work {
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let (submitted, deposit) = match self {
+            Self::Submissions(entries) => (entries.as_slice(), None),
+            Self::Deposit(entry) => ([].as_slice(), Some(entry)),
+        };
+        submitted.iter().map(Verified::entry).chain(deposit)
+    }
+}
+
+/// Brings entries to the writer.
+#[derive(Clone)]
+pub struct Handle {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+impl Handle {
+    /// Submits entries. When this returns, those with `Ok` are on disk.
+    pub async fn submit(&self, entries: Vec<Verified>) -> Result<Vec<Outcome>, Stopped> {
+        self.run(Work::Submissions(entries)).await
+    }
+
+    /// Brings money in. The same id again changes nothing.
+    pub async fn deposit(&self, deposit: Deposit) -> Result<Outcome, Stopped> {
+        let outcomes = self.run(Work::Deposit(Entry::Deposit(deposit))).await?;
+        outcomes.into_iter().next().ok_or(Stopped)
+    }
+
+    async fn run(&self, work: Work) -> Result<Vec<Outcome>, Stopped> {
+        let (done, answer) = oneshot::channel();
+        self.jobs.send(Job { work, done }).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+}
+
+/// The writing task.
+pub struct Writer {
+    shared: Arc<Shared>,
+    store: Store,
+    key: SecretKey,
+    timing: Timing,
+    queue: mpsc::Receiver<Job>,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Writer")
+    }
+}
+
+impl Writer {
+    /// A writer that is ready to run, and the way to it.
+    pub fn new(
+        shared: Arc<Shared>,
+        store: Store,
+        key: SecretKey,
+        timing: Timing,
+    ) -> (Self, Handle) {
+        let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        (Self { shared, store, key, timing, queue }, Handle { jobs })
+    }
+
+    /// Writes until `stop`; what waits then is still written.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), WriteError> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut jobs = Vec::with_capacity(JOBS_MAX);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                taken = self.queue.recv_many(&mut jobs, JOBS_MAX) => if taken == 0 { break },
+                _ = tick.tick() => {}
+            }
+            let wrote = self.write(&mut jobs).await?;
+            if wrote && !self.timing.block_interval.is_zero() {
+                let pause = tokio::time::sleep(self.timing.block_interval);
+                tokio::select! { () = stop.cancelled() => break, () = pause => {} }
+            }
+        }
+        self.queue.close();
+        while self.queue.recv_many(&mut jobs, JOBS_MAX).await > 0 {
+            self.write(&mut jobs).await?;
+        }
+        Ok(self.store.close().await?)
+    }
+
+    /// Writes what is due and what `jobs` bring, in as many blocks as it takes,
+    /// and answers. Tells whether there was anything to write.
+    async fn write(&mut self, jobs: &mut Vec<Job>) -> Result<bool, WriteError> {
+        let mut outcomes: Vec<Vec<Outcome>> = jobs.iter().map(|_| Vec::new()).collect();
+        let entries = jobs.iter().enumerate();
+        let mut waiting =
+            entries.flat_map(|(job, Job { work, .. })| work.entries().map(move |e| (job, e))).peekable();
+        let mut wrote = false;
+        loop {
+            let mut chain = self.shared.chain.write().await;
+            chain.begin((self.timing.now_ms)());
+            let entries = fill_block(&mut chain, &mut waiting, &mut outcomes);
+            if !entries.is_empty() {
+                let header = chain.finish();
+                let finality = header.signed(&self.key);
+                if let Err(error) = self.store.append(&Block { header, entries, finality }).await {
+                    self.shared.broken.store(true, Ordering::Release);
+                    return Err(error.into());
+                }
+                wrote = true;
+            }
+            drop(chain);
+            if waiting.peek().is_none() {
+                break;
+            }
+        }
+        for (job, outcomes) in jobs.drain(..).zip(outcomes) {
+            let _ = job.done.send(outcomes); // The caller may be gone; the entries stand.
+        }
+        Ok(wrote)
+    }
+}
+
+/// Checks and applies entries until the block is full or none waits. Changes
+/// of epochs come first: they decide what may follow.
+fn fill_block<'a>(
+    chain: &mut Chain,
+    waiting: &mut Peekable<impl Iterator<Item = (usize, &'a Entry)>>,
+    outcomes: &mut [Vec<Outcome>],
+) -> Vec<Entry> {
+    let mut block = Vec::new();
+    let mut room = BLOCK_BYTES_MAX;
+    let fits = |block: &Vec<Entry>, room: &mut usize, entry: &Entry| {
+        let len = entry.to_wire().len();
+        let fits = block.len() < BLOCK_ENTRIES_MAX && len <= *room;
+        if fits {
+            *room -= len;
+        }
+        fits
+    };
+    while let Some(entry) = chain.state().due() {
+        if !fits(&block, &mut room, &entry) {
+            return block;
+        }
+        chain.add(&entry).expect("what is due may follow");
+        tracing::debug!(?entry, "epochs move on");
+        block.push(entry);
+    }
+    while let Some(&(job, entry)) = waiting.peek() {
+        if !fits(&block, &mut room, entry) {
+            return block;
+        }
+        waiting.next();
+        outcomes[job].push(match chain.add(entry) {
+            Ok(()) => {
+                block.push(entry.clone());
+                Ok(())
+            }
+            Err(Rejection::Known) => Ok(()),
+            Err(reason) => {
+                tracing::debug!(%reason, "an entry was not taken");
+                Err(reason.to_string())
+            }
+        });
+    }
+    block
+}

@@ -1,0 +1,111 @@
+//! Counters of a node, for whoever shows them. Plain numbers: how they are
+//! named and exported is the binary's business.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use protocol::message::Request;
+use protocol::refusal::Refusal;
+
+/// The kinds of requests, in the order of their counters.
+const REQUESTS: [&str; 6] = ["put", "get", "delete", "prove", "status", "voucher"];
+
+/// What a node did since it started, and how it is now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeMetrics {
+    /// Requests by kind.
+    pub requests: Vec<(&'static str, u64)>,
+    /// Refusals by reason; reasons that were never given are left out.
+    pub refusals: Vec<(Refusal, u64)>,
+    /// Requests that ended without an answer: the peer or the disk broke off.
+    pub broken: u64,
+    /// Bytes of shards made durable.
+    pub put_bytes: u64,
+    /// Bytes of shards sent, without proofs.
+    pub get_bytes: u64,
+    /// Bytes of answers to audits, without proofs.
+    pub audit_bytes: u64,
+    /// Receipts that the ledger accepted.
+    pub receipts_accepted: u64,
+    /// Requests being worked on now.
+    pub working: u64,
+    /// Connections now.
+    pub connections: u64,
+    /// Bytes of shards held.
+    pub stored: u64,
+    /// Shards held.
+    pub shards: u64,
+    /// Bytes that will still be taken.
+    pub free: u64,
+    /// Whether a sync failed, so that no more shards are taken.
+    pub disk_failed: bool,
+    /// Whether the ledger answered when it was last asked.
+    pub ledger_reachable: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    requests: [AtomicU64; REQUESTS.len()],
+    refusals: [AtomicU64; Refusal::ALL.len()],
+    broken: AtomicU64,
+    put_bytes: AtomicU64,
+    get_bytes: AtomicU64,
+    audit_bytes: AtomicU64,
+    receipts_accepted: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, value: u64) {
+    counter.fetch_add(value, Ordering::Relaxed);
+}
+
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+impl Metrics {
+    pub fn request(&self, request: &Request) {
+        if let Some(at) = REQUESTS.iter().position(|name| *name == request.name()) {
+            add(&self.requests[at], 1);
+        }
+    }
+
+    pub fn refused(&self, refusal: Refusal) {
+        if let Some(at) = Refusal::ALL.iter().position(|known| *known == refusal) {
+            add(&self.refusals[at], 1);
+        }
+    }
+
+    pub fn broken(&self) {
+        add(&self.broken, 1);
+    }
+
+    pub fn put(&self, bytes: u64) {
+        add(&self.put_bytes, bytes);
+    }
+
+    pub fn sent(&self, bytes: u64) {
+        add(&self.get_bytes, bytes);
+    }
+
+    pub fn audited(&self, bytes: u64) {
+        add(&self.audit_bytes, bytes);
+    }
+
+    pub fn receipt_accepted(&self) {
+        add(&self.receipts_accepted, 1);
+    }
+
+    /// The counters; what is known elsewhere is left at its default.
+    pub fn snapshot(&self) -> NodeMetrics {
+        let refusals = Refusal::ALL.iter().copied().zip(self.refusals.iter().map(get));
+        NodeMetrics {
+            requests: REQUESTS.iter().copied().zip(self.requests.iter().map(get)).collect(),
+            refusals: refusals.filter(|(_, count)| *count > 0).collect(),
+            broken: get(&self.broken),
+            put_bytes: get(&self.put_bytes),
+            get_bytes: get(&self.get_bytes),
+            audit_bytes: get(&self.audit_bytes),
+            receipts_accepted: get(&self.receipts_accepted),
+            ..NodeMetrics::default()
+        }
+    }
+}

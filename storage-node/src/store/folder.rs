@@ -1,0 +1,265 @@
+//! The data folder: whose it is, which life of it this is, and that one process
+//! alone uses it.
+//!
+//! ```text
+//! DIR/lock              held while the node is open
+//! DIR/node.key          the node's identity (0600)
+//! DIR/superblock.json   format, node, incarnation, network
+//! DIR/chain             what the ledger said last
+//! DIR/shards/ incoming/ lanes/
+//! ```
+//!
+//! The superblock is written last when a folder is made, so a folder either is
+//! a node's or is refused. A wiped folder becomes a new incarnation: what the
+//! old one held is lost, and must not be believed to be here.
+//!
+//! Nothing is changed in a folder before it is known to be ours.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use protocol::keys::{SecretKey, random, write_private};
+use protocol::{ChainId, Incarnation, LedgerId, NodeId};
+use serde::{Deserialize, Serialize};
+
+use crate::error::OpenError;
+
+/// The version of the folder's layout.
+pub(crate) const FORMAT: u32 = 1;
+
+/// What may lie in a folder that is to become a node's: the start of an earlier
+/// attempt, and what a fresh file system holds.
+const HARMLESS: [&str; 5] =
+    ["lock", "node.key", "node.incoming", "superblock.incoming", "lost+found"];
+
+/// Whose folder it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Superblock {
+    pub format: u32,
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+    /// The network; known after the first contact with its ledger, or from an
+    /// invite.
+    pub chain: Option<ChainId>,
+    pub ledger: Option<LedgerId>,
+    pub ledger_addr: Option<SocketAddr>,
+}
+
+/// The one field that every version has.
+#[derive(Deserialize)]
+struct AnyVersion {
+    format: u32,
+}
+
+/// A data folder that is ours until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub path: PathBuf,
+    pub key: SecretKey,
+    pub superblock: Superblock,
+    _lock: File,
+}
+
+impl Folder {
+    /// Opens the folder in `path`, or makes one there.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        create(path)?;
+        // Before the lock, so that a folder that is not ours stays as it is.
+        read_superblock(path)?;
+        let lock = lock(path)?;
+        let (key, superblock) = match read_superblock(path)? {
+            Some(superblock) => (known_key(path, &superblock)?, superblock),
+            None => {
+                let key = SecretKey::load_or_create(&key_path(path))?;
+                let superblock = Superblock {
+                    format: FORMAT,
+                    node: key.public().into(),
+                    incarnation: Incarnation(random()),
+                    chain: None,
+                    ledger: None,
+                    ledger_addr: None,
+                };
+                write_superblock(path, &superblock).map_err(failed(path))?;
+                (key, superblock)
+            }
+        };
+        Ok(Self { path: path.into(), key, superblock, _lock: lock })
+    }
+
+    /// Remembers the network. Changes nothing if it is known.
+    pub fn join(&mut self, joined: Superblock) -> io::Result<()> {
+        if joined != self.superblock {
+            write_superblock(&self.path, &joined)?;
+            self.superblock = joined;
+        }
+        Ok(())
+    }
+}
+
+/// The identity of the folder in `path`; makes the key, and nothing else, if
+/// the folder is new. Needs no lock, so that it can be asked while the node
+/// runs.
+pub fn identity(path: &Path) -> Result<NodeId, OpenError> {
+    create(path)?;
+    let key = match read_superblock(path)? {
+        Some(superblock) => known_key(path, &superblock)?,
+        None => SecretKey::load_or_create(&key_path(path))?,
+    };
+    Ok(key.public().into())
+}
+
+fn create(path: &Path) -> Result<(), OpenError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path))
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let open = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path.join("lock"));
+    let lock = open.map_err(failed(path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.into())),
+        Err(TryLockError::Error(error)) => Err(failed(path)(error)),
+    }
+}
+
+/// The superblock; `None` if the folder may become ours.
+fn read_superblock(path: &Path) -> Result<Option<Superblock>, OpenError> {
+    let bytes = match fs::read(superblock_path(path)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return check_empty(path).map(|()| None);
+        }
+        Err(error) => return Err(failed(path)(error)),
+    };
+    let spoilt = || OpenError::Spoilt(superblock_path(path));
+    let AnyVersion { format } = serde_json::from_slice(&bytes).map_err(|_| spoilt())?;
+    if format > FORMAT {
+        return Err(OpenError::Newer { path: path.into(), format });
+    }
+    serde_json::from_slice(&bytes).map(Some).map_err(|_| spoilt())
+}
+
+fn check_empty(path: &Path) -> Result<(), OpenError> {
+    for entry in fs::read_dir(path).map_err(failed(path))? {
+        let name = entry.map_err(failed(path))?.file_name();
+        if !HARMLESS.iter().any(|harmless| name == OsStr::new(harmless)) {
+            let entry = name.to_string_lossy().into_owned();
+            return Err(OpenError::Foreign { path: path.into(), entry });
+        }
+    }
+    Ok(())
+}
+
+fn known_key(path: &Path, superblock: &Superblock) -> Result<SecretKey, OpenError> {
+    let key = SecretKey::load(&key_path(path))?;
+    if NodeId::from(key.public()) != superblock.node {
+        return Err(OpenError::OtherKey { path: path.into(), node: superblock.node });
+    }
+    Ok(key)
+}
+
+fn write_superblock(path: &Path, superblock: &Superblock) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(superblock).map_err(io::Error::other)?;
+    text.push(b'\n');
+    write_private(&superblock_path(path), &text)
+}
+
+fn superblock_path(path: &Path) -> PathBuf {
+    path.join("superblock.json")
+}
+
+fn key_path(path: &Path) -> PathBuf {
+    path.join("node.key")
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> OpenError + '_ {
+    |source| OpenError::Folder { path: path.into(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// Names, permissions and content of all files, to see that none changed.
+    fn snapshot(path: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
+        let mut files: Vec<_> = fs::read_dir(path)
+            .unwrap()
+            .map(|entry| {
+                let path = entry.unwrap().path();
+                let mode = fs::metadata(&path).unwrap().permissions().mode();
+                let content = fs::read(&path).unwrap();
+                (path, mode, content)
+            })
+            .collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn a_folder_keeps_its_identity_and_its_life() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("node");
+        let asked_before = identity(&path).unwrap();
+        let first = Folder::open(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        let superblock = first.superblock.clone();
+        assert_eq!(superblock.node, asked_before);
+        assert_eq!(identity(&path).unwrap(), asked_before, "while it is open");
+        drop(first);
+        assert_eq!(Folder::open(&path).unwrap().superblock, superblock);
+        fs::remove_file(path.join("superblock.json")).unwrap();
+        let wiped = Folder::open(&path).unwrap().superblock;
+        assert_eq!(wiped.node, superblock.node);
+        assert_ne!(wiped.incarnation, superblock.incarnation);
+    }
+
+    #[test]
+    fn a_second_open_of_the_same_folder_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Folder::open(root.path()).unwrap();
+        let second = Folder::open(root.path()).unwrap_err();
+        assert!(matches!(second, OpenError::InUse(_)), "{second}");
+        drop(first);
+        Folder::open(root.path()).unwrap();
+    }
+
+    #[test]
+    fn a_foreign_newer_or_spoilt_folder_is_named_and_left_alone() {
+        let newer = r#"{"format": 2, "volumes": []}"#;
+        for (name, content, cause) in [
+            ("photo.jpg", "cat", "holds \"photo.jpg\""),
+            ("superblock.json", newer, "newer version"),
+            ("superblock.json", "{\"format\": 1", "superblock.json is spoilt"),
+            ("superblock.json", "{\"format\": 1, \"node\": \"zz\"}", "superblock.json is spoilt"),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            fs::write(root.path().join(name), content).unwrap();
+            let before = snapshot(root.path());
+            let error = Folder::open(root.path()).unwrap_err().to_string();
+            assert!(error.contains(cause), "{error}");
+            assert_eq!(snapshot(root.path()), before, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_with_another_key_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        drop(Folder::open(root.path()).unwrap());
+        fs::remove_file(root.path().join("node.key")).unwrap();
+        assert!(matches!(Folder::open(root.path()), Err(OpenError::Key(_))));
+        SecretKey::load_or_create(&root.path().join("node.key")).unwrap();
+        assert!(matches!(Folder::open(root.path()), Err(OpenError::OtherKey { .. })));
+    }
+}

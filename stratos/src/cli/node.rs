@@ -1,0 +1,162 @@
+//! `stratos node`: a storage node as a process of its own, and the nodes of a
+//! network.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::admin::answers::Nodes;
+use crate::cli::Reach;
+use crate::cli::output::print;
+use crate::cli::role::{RoleArgs, print_id};
+use crate::cli::table::{Table, facts};
+use crate::config::{NodeConfig, NodeFile};
+use crate::exit::Failure;
+use crate::units::{parse_duration, show_credits, show_size};
+
+/// The node's key in its folder.
+pub const KEY_FILE: &str = "node.key";
+
+/// Run a storage node, or look at the nodes of a network.
+#[derive(Debug, Args)]
+#[command(
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+A node joins by an invite of a gateway's operator:
+  stratos node invite --admin http://127.0.0.1:9001   # goes into node.toml: invite = \"...\"
+  stratos node -c node.toml
+
+Examples:
+  stratos node list --data ./data
+  stratos node invite --ttl 2h --data ./data --json"
+)]
+pub struct NodeArgs {
+    /// What to ask a network.
+    #[command(subcommand)]
+    pub command: Option<NodeCommand>,
+
+    /// How it is run.
+    #[command(flatten)]
+    pub role: Option<RoleArgs>,
+}
+
+/// What an operator asks of a network's nodes.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// List the nodes: what they hold, what they earned, how far they are trusted.
+    List {
+        /// The network.
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Make an invite that lets one node join.
+    Invite {
+        /// How long it is good, such as 24h. Without it the gateway decides.
+        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+        ttl: Option<Duration>,
+        /// The network.
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+impl NodeArgs {
+    /// Answers `--print-id`, or returns the checked configuration to run with.
+    pub fn prepare(role: &RoleArgs) -> Result<Option<NodeConfig>, Failure> {
+        if role.print_id {
+            print_id(&NodeFile::read(&role.config)?.dir, KEY_FILE)?;
+            return Ok(None);
+        }
+        Ok(Some(NodeConfig::load(&role.config)?))
+    }
+}
+
+impl NodeCommand {
+    /// Does it.
+    pub async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::List { reach } => {
+                let nodes = reach.client()?.nodes().await?;
+                print(reach.json, &nodes, || table(&nodes))
+            }
+            Self::Invite { ttl, reach } => {
+                let invite = reach.client()?.invite(ttl).await?;
+                print(reach.json, &invite, || {
+                    facts([
+                        ("invite", invite.invite.clone()),
+                        ("good until", invite.expires.clone()),
+                    ])
+                })
+            }
+        }
+    }
+}
+
+fn table(nodes: &Nodes) -> String {
+    let mut table = Table::new(&[
+        "NODE",
+        "ADDRESS",
+        "ZONE",
+        "OPERATOR",
+        "STATE",
+        "<EARNED",
+        "<IMMATURE",
+        "<MATURE",
+        "<STORED",
+        "<FREE",
+        "<SHARDS",
+        "<SCORE",
+    ]);
+    for node in &nodes.nodes {
+        table.row([
+            // Eight digits tell nodes apart; `--json` has them whole.
+            node.node.chars().take(8).collect(),
+            node.addr.clone(),
+            node.zone.clone(),
+            node.operator.clone(),
+            node.state.clone(),
+            show_credits(node.earned),
+            show_credits(node.immature),
+            show_credits(node.mature),
+            show_size(node.stored),
+            node.free.map_or("-".to_owned(), show_size),
+            node.shards.to_string(),
+            node.score.to_string(),
+        ]);
+    }
+    table.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::price::{Amount, CREDIT};
+
+    use super::*;
+    use crate::admin::answers::Node;
+
+    #[test]
+    fn nodes_are_shown_with_units() {
+        let node = Node {
+            node: "ab".repeat(32),
+            addr: "127.0.0.1:4433".into(),
+            zone: "z".into(),
+            operator: "o".into(),
+            state: "up".into(),
+            earned: Amount(CREDIT + CREDIT / 2),
+            immature: Amount(CREDIT / 2),
+            mature: Amount(CREDIT),
+            stored: 1536,
+            free: None,
+            shards: 12,
+            score: 1.into(),
+        };
+        assert_eq!(
+            table(&Nodes { nodes: vec![node] }),
+            "NODE      ADDRESS         ZONE  OPERATOR  STATE  EARNED  IMMATURE  MATURE   STORED  \
+             FREE  SHARDS  SCORE\n\
+             abababab  127.0.0.1:4433  z     o         up        1.5       0.5       1  1.5 KiB     \
+             -      12      1\n"
+        );
+    }
+}

@@ -1,0 +1,170 @@
+//! gateway.toml.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use erasure::Scheme;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Checker, ConfigError, LedgerTable, LedgerTarget, quoted, read};
+use crate::units::MIB;
+
+/// Objects up to this stay in the metadata at most.
+const INLINE_MAX: u64 = 64 * 1024;
+
+/// gateway.toml as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained in deploy/gateway.toml and GatewayConfig")]
+pub struct GatewayFile {
+    pub dir: PathBuf,
+    pub listen: String,
+    pub admin_listen: String,
+    pub region: String,
+    pub scheme: String,
+    pub write_quorum: u8,
+    pub domains: Vec<String>,
+    pub max_connections: u32,
+    pub buffer_mib: u64,
+    pub inline_max_bytes: u64,
+    pub ledger: LedgerTable,
+}
+
+impl Default for GatewayFile {
+    fn default() -> Self {
+        Self {
+            dir: "/var/lib/stratos/gateway".into(),
+            listen: "127.0.0.1:9000".into(),
+            admin_listen: "127.0.0.1:9001".into(),
+            region: "us-east-1".into(),
+            scheme: "4+2".into(),
+            write_quorum: 5,
+            domains: Vec::new(),
+            max_connections: 1024,
+            buffer_mib: 256,
+            inline_max_bytes: 4096,
+            ledger: LedgerTable { id: String::new(), addr: "127.0.0.1:4400".into() },
+        }
+    }
+}
+
+/// What a gateway is started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// Keys and metadata.
+    pub dir: PathBuf,
+    /// Where S3 is served.
+    pub listen: SocketAddr,
+    /// Where the admin API is served.
+    pub admin_listen: SocketAddr,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// How many shards a segment becomes.
+    pub scheme: Scheme,
+    /// Shards that must be durable before a write is acknowledged.
+    pub write_quorum: u8,
+    /// Domains under which a bucket may be a host name.
+    pub domains: Vec<String>,
+    /// Client connections served at a time.
+    pub max_connections: u32,
+    /// Bytes of uploads and downloads that are held in memory.
+    pub buffer_bytes: u64,
+    /// Objects up to this length stay in the metadata.
+    pub inline_max_bytes: u64,
+    /// The network's ledger.
+    pub ledger: LedgerTarget,
+}
+
+impl GatewayConfig {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        GatewayFile::read(path)?.check(path)
+    }
+}
+
+impl GatewayFile {
+    /// Reads a file as it is written.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        read(path)
+    }
+
+    /// Checks what was written; `path` is named in complaints.
+    pub fn check(self, path: &Path) -> Result<GatewayConfig, ConfigError> {
+        let checker = Checker { path };
+        let scheme: Scheme =
+            checker.text("scheme", &self.scheme, "write DATA+PARITY such as 4+2")?;
+        Ok(GatewayConfig {
+            dir: checker.dir(&self.dir)?,
+            listen: checker.listen("listen", &self.listen)?,
+            admin_listen: checker.listen("admin_listen", &self.admin_listen)?,
+            region: check_region(checker, self.region)?,
+            scheme,
+            write_quorum: check_quorum(checker, self.write_quorum, scheme)?,
+            domains: self
+                .domains
+                .into_iter()
+                .map(|domain| check_domain(checker, domain))
+                .collect::<Result<_, _>>()?,
+            max_connections: checker.range(
+                "max_connections",
+                self.max_connections,
+                1,
+                1_000_000,
+            )?,
+            buffer_bytes: checker.range("buffer_mib", self.buffer_mib, 16, 1024 * 1024)? * MIB,
+            inline_max_bytes: checker.range(
+                "inline_max_bytes",
+                self.inline_max_bytes,
+                0,
+                INLINE_MAX,
+            )?,
+            ledger: checker.ledger(&self.ledger)?,
+        })
+    }
+}
+
+/// One shard above the read threshold is the least that survives a loss.
+fn check_quorum(checker: Checker<'_>, quorum: u8, scheme: Scheme) -> Result<u8, ConfigError> {
+    let (min, max) = (scheme.needed() + 1, scheme.total());
+    if (min..=max).contains(&quorum) {
+        return Ok(quorum);
+    }
+    let choice = if min == max { min.to_string() } else { format!("{min} to {max}") };
+    checker.refuse(
+        "write_quorum",
+        quorum,
+        format!("is out of range: with scheme {scheme} write {choice}"),
+    )
+}
+
+fn check_region(checker: Checker<'_>, region: String) -> Result<String, ConfigError> {
+    if is_region(&region) {
+        return Ok(region);
+    }
+    checker.refuse(
+        "region",
+        quoted(&region),
+        "is not a region: write 1 to 32 of a-z, 0-9 and -, such as us-east-1",
+    )
+}
+
+/// Whether requests can be signed for a region of this name.
+pub fn is_region(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=32).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn check_domain(checker: Checker<'_>, domain: String) -> Result<String, ConfigError> {
+    let label = |label: &str| {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(allowed)
+    };
+    if domain.len() <= 200 && domain.split('.').all(label) {
+        return Ok(domain);
+    }
+    checker.refuse(
+        "domains",
+        quoted(&domain),
+        "is not a domain: write it in lower case without scheme and port, such as s3.example.org",
+    )
+}
