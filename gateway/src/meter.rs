@@ -31,9 +31,20 @@ impl Meter {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Goes on from what was written down.
-    pub fn resume(&self, metered: Metered) {
-        *self.open() = metered;
+    /// Goes on from what was written down; what was counted since the start is
+    /// added to it.
+    pub fn resume(&self, written: Metered) {
+        let early = self.turn(written.epoch);
+        let mut open = self.open();
+        *open = written;
+        for (node, counters) in early.nodes {
+            let sum = open.nodes.entry(node).or_default();
+            *sum = sum.plus(&counters);
+        }
+        for (account, counters) in early.accounts {
+            let sum = open.accounts.entry(account).or_default();
+            *sum = sum.plus(&counters);
+        }
     }
 
     /// Counts a shard that a node made durable.

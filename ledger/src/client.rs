@@ -153,8 +153,7 @@ impl LedgerClient {
             Some(endpoint) => endpoint.clone(),
             None => link.endpoint.insert(quic::dialler(self.ledger.addr.ip())?).clone(),
         };
-        let connection =
-            quic::dial(&endpoint, &self.key, self.ledger.id, self.ledger.addr).await?;
+        let connection = quic::dial(&endpoint, &self.key, self.ledger.id, self.ledger.addr).await?;
         Ok(link.connection.insert(connection).clone())
     }
 

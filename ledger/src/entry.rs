@@ -154,11 +154,7 @@ impl Wire for LaneKey {
         out.u16(self.lane);
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self {
-            gateway: GatewayId::read(from)?,
-            node: NodeId::read(from)?,
-            lane: from.u16()?,
-        })
+        Ok(Self { gateway: GatewayId::read(from)?, node: NodeId::read(from)?, lane: from.u16()? })
     }
 }
 

@@ -77,9 +77,7 @@ impl Intake {
 
     /// Payload bytes moved, by the accepted receipts.
     pub fn bytes(&self) -> u64 {
-        self.lanes
-            .values()
-            .fold(0, |sum: u64, body| sum.saturating_add(body.counters.traffic()))
+        self.lanes.values().fold(0, |sum: u64, body| sum.saturating_add(body.counters.traffic()))
     }
 
     pub(crate) fn write(&self, out: &mut Writer) {

@@ -1,13 +1,40 @@
-//! stub
+//! The value layer: an append-only log of what nodes and gateways signed, the
+//! state that follows from it, and the settlement of each epoch.
+//!
+//! A pure core, which neither reads a clock nor does I/O: [`entry`] what stands
+//! in the log, [`genesis`] how it begins, [`state`] what it adds up to (with
+//! [`account`], [`epoch`] and [`settlement`]), [`block`], [`log`] and [`chain`]
+//! how it is chained and proved, [`export`] and [`verify`] how anyone replays
+//! it.
+//!
+//! Around it: [`store`] the disk, [`writer`] the one task that makes blocks,
+//! `server` and `query` what the network asks, [`client`] the gateway's side of
+//! that, and [`Ledger`] all of it in a folder.
+//!
+//! Finality is one sequencer's signature. Not here: what is signed and how it
+//! looks on the wire (`protocol`), and audits.
+
 pub mod account;
 pub mod block;
 pub mod chain;
+pub mod client;
+pub mod clock;
 pub mod entry;
 pub mod epoch;
 pub mod export;
 pub mod genesis;
 pub mod hash;
+mod ledger;
 pub mod log;
+mod query;
+mod server;
 pub mod settlement;
 pub mod state;
+pub mod store;
 pub mod verify;
+pub mod writer;
+
+pub use client::{ClientError, LedgerAddr, LedgerClient};
+pub use genesis::{DEFAULT_PRICES, Genesis, Params};
+pub use ledger::{Ledger, OpenError, Operator, RunError, Settings};
+pub use verify::{Report, verify};

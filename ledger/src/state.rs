@@ -95,9 +95,7 @@ impl State {
         };
         for gateway in state.genesis.gateways.clone() {
             let account = gateway_account(gateway);
-            state
-                .book
-                .mint(Account::Available(account), state.genesis.params.opening_balance)?;
+            state.book.mint(Account::Available(account), state.genesis.params.opening_balance)?;
             state.customers.insert(account, Customer { gateway, spent: Amount::ZERO });
         }
         Ok(state)
@@ -131,7 +129,11 @@ impl State {
             | Entry::StopReceipts(_)
             | Entry::SealEpoch(_)
             | Entry::MatureEpoch(_) => {
-                if self.due().as_ref() == Some(entry) { Ok(()) } else { Err(Rejection::NotDue) }
+                if self.due().as_ref() == Some(entry) {
+                    Ok(())
+                } else {
+                    Err(Rejection::NotDue)
+                }
             }
         }
     }

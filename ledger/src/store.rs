@@ -89,7 +89,7 @@ pub async fn open(path: &Path) -> Result<(Store, Reader), StoreError> {
         let script = concat!(
             "BEGIN IMMEDIATE;",
             include_str!("schema.sql"),
-            "PRAGMA application_id = 1398034988; PRAGMA user_version = 1; COMMIT;"
+            "PRAGMA application_id = 1398035020; PRAGMA user_version = 1; COMMIT;"
         );
         sqlx::raw_sql(script).execute(&mut connection).await?;
     }

@@ -60,13 +60,8 @@ enum Fault {
 /// Replays an export. Never fails and never panics, whatever it is given: what
 /// is wrong stands in the report.
 pub fn verify(mut export: impl BufRead) -> Report {
-    let mut report = Report {
-        blocks: 0,
-        entries: 0,
-        conserved: true,
-        first_bad_height: None,
-        error: None,
-    };
+    let mut report =
+        Report { blocks: 0, entries: 0, conserved: true, first_bad_height: None, error: None };
     if let Err(fault) = replay(&mut export, &mut report) {
         report.first_bad_height = Some(report.blocks);
         report.error = Some(fault.to_string());

@@ -174,8 +174,9 @@ impl Writer {
     async fn write(&mut self, jobs: &mut Vec<Job>) -> Result<bool, WriteError> {
         let mut outcomes: Vec<Vec<Outcome>> = jobs.iter().map(|_| Vec::new()).collect();
         let entries = jobs.iter().enumerate();
-        let mut waiting =
-            entries.flat_map(|(job, Job { work, .. })| work.entries().map(move |e| (job, e))).peekable();
+        let mut waiting = entries
+            .flat_map(|(job, Job { work, .. })| work.entries().map(move |e| (job, e)))
+            .peekable();
         let mut wrote = false;
         loop {
             let mut chain = self.shared.chain.write().await;
@@ -195,6 +196,7 @@ impl Writer {
                 break;
             }
         }
+        drop(waiting);
         for (job, outcomes) in jobs.drain(..).zip(outcomes) {
             let _ = job.done.send(outcomes); // The caller may be gone; the entries stand.
         }

@@ -64,12 +64,8 @@ impl State {
         let fresh = self.invites.insert((invite.gateway, invite.nonce));
         assert!(fresh, "check lets an invite be used once");
         self.remember("invite", Hash(sign::digest(invite)));
-        let member = Member {
-            record: record(new),
-            serial: new.serial,
-            earned: Amount::ZERO,
-            bytes: 0,
-        };
+        let member =
+            Member { record: record(new), serial: new.serial, earned: Amount::ZERO, bytes: 0 };
         self.nodes.insert(new.node, member);
     }
 }

@@ -1,0 +1,100 @@
+//! The S3 protocol, by `s3s`: this module only translates. Each operation is a
+//! call of `ops::*::run`; what is not listed here answers `NotImplemented`.
+
+mod access;
+mod auth;
+
+use std::sync::Arc;
+
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::dto::{
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
+    CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput,
+    CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteBucketInput,
+    DeleteBucketOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
+    DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
+    GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
+    ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput,
+    ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput,
+    ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput,
+    PutObjectOutput, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
+
+use crate::auth::identity::Identity;
+use crate::error::refuse;
+use crate::gateway::Gateway;
+use crate::http::guard::Domains;
+use crate::ops;
+
+/// Largest XML body: 1,000 keys to delete, or 10,000 parts to complete.
+const XML_MAX: usize = 2 * 1024 * 1024;
+
+/// The S3 service of a gateway.
+pub fn service(gateway: Arc<Gateway>, domains: Domains) -> S3Service {
+    let mut builder = S3ServiceBuilder::new(Translation { gateway: gateway.clone() });
+    let mut config = S3Config::default();
+    config.xml_max_body_size = XML_MAX;
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+    builder.set_auth(auth::Auth { gateway: gateway.clone() });
+    builder.set_access(access::Access);
+    builder.set_host(domains);
+    builder.build()
+}
+
+/// From `s3s` to `ops`.
+struct Translation {
+    gateway: Arc<Gateway>,
+}
+
+impl Translation {
+    /// Who signed the request. `access` has refused those that nobody signed.
+    fn who<T>(&self, request: &S3Request<T>) -> S3Result<Identity> {
+        let denied = || refuse(S3ErrorCode::AccessDenied, "Access Denied");
+        let access_key = request.credentials.as_ref().ok_or_else(denied)?.access_key.clone();
+        // Deleted since its signature was checked, a moment ago.
+        let (account, _) = self.gateway.credentials.find(&access_key).ok_or_else(denied)?;
+        Ok(Identity { account, access_key })
+    }
+}
+
+macro_rules! translate {
+    ($($operation:ident: $input:ident => $output:ident,)*) => {
+        #[async_trait::async_trait]
+        impl S3 for Translation {
+            $(async fn $operation(
+                &self,
+                request: S3Request<$input>,
+            ) -> S3Result<S3Response<$output>> {
+                let who = self.who(&request)?;
+                let _timer = self.gateway.metrics.operation(stringify!($operation));
+                ops::$operation::run(&self.gateway, &who, request).await
+            })*
+        }
+    };
+}
+
+translate! {
+    abort_multipart_upload: AbortMultipartUploadInput => AbortMultipartUploadOutput,
+    complete_multipart_upload: CompleteMultipartUploadInput => CompleteMultipartUploadOutput,
+    copy_object: CopyObjectInput => CopyObjectOutput,
+    create_bucket: CreateBucketInput => CreateBucketOutput,
+    create_multipart_upload: CreateMultipartUploadInput => CreateMultipartUploadOutput,
+    delete_bucket: DeleteBucketInput => DeleteBucketOutput,
+    delete_object: DeleteObjectInput => DeleteObjectOutput,
+    delete_objects: DeleteObjectsInput => DeleteObjectsOutput,
+    get_bucket_location: GetBucketLocationInput => GetBucketLocationOutput,
+    get_object: GetObjectInput => GetObjectOutput,
+    head_bucket: HeadBucketInput => HeadBucketOutput,
+    head_object: HeadObjectInput => HeadObjectOutput,
+    list_buckets: ListBucketsInput => ListBucketsOutput,
+    list_multipart_uploads: ListMultipartUploadsInput => ListMultipartUploadsOutput,
+    list_object_versions: ListObjectVersionsInput => ListObjectVersionsOutput,
+    list_objects: ListObjectsInput => ListObjectsOutput,
+    list_objects_v2: ListObjectsV2Input => ListObjectsV2Output,
+    list_parts: ListPartsInput => ListPartsOutput,
+    put_object: PutObjectInput => PutObjectOutput,
+    upload_part: UploadPartInput => UploadPartOutput,
+    upload_part_copy: UploadPartCopyInput => UploadPartCopyOutput,
+}

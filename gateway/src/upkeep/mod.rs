@@ -1,0 +1,11 @@
+//! Loops that keep a gateway in order, each a thin one around a decision:
+//! [`watch`] (who is there), [`settle`] (vouchers and statements), [`funds`]
+//! (who can pay), [`collect`] (removing what is no longer referred to).
+//!
+//! Not here yet: audits, repair and lifecycle. What they need is recorded
+//! already: missing shards are queued in the transaction that misses them.
+
+pub mod collect;
+pub mod funds;
+pub mod settle;
+pub mod watch;

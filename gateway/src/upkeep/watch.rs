@@ -1,0 +1,101 @@
+//! Watches the network: members from the ledger, state from the nodes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use ledger::client::LedgerClient;
+use protocol::ledger_api::ChainInfo;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::gateway::{Gateway, now_ms};
+use crate::nodes::registry::Experience;
+
+/// Between two looks at the ledger: a tenth of an epoch, within these bounds.
+const LEDGER_POLL: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// Between two looks at the nodes.
+const NODE_POLL: Duration = Duration::from_secs(5);
+
+/// While something is missing we look more often.
+const EAGER_POLL: Duration = Duration::from_millis(100);
+
+/// Nodes that are asked at once.
+const TOGETHER: usize = 16;
+
+/// Follows the ledger; what it says is handed on.
+pub async fn ledger(
+    gateway: Arc<Gateway>,
+    client: Arc<LedgerClient>,
+    news: watch::Sender<Option<ChainInfo>>,
+    stop: CancellationToken,
+) {
+    let mut was_there = true;
+    loop {
+        let pause = match client.chain_info().await {
+            Ok(info) => {
+                was_there = true;
+                gateway.registry.set_members(info.nodes.clone());
+                let tenth = Duration::from_millis(info.epoch_ms / 10);
+                let is_small = info.nodes.len() < usize::from(gateway.settings.write_quorum);
+                news.send_replace(Some(info));
+                if is_small { EAGER_POLL } else { tenth.clamp(LEDGER_POLL.0, LEDGER_POLL.1) }
+            }
+            Err(error) => {
+                if std::mem::replace(&mut was_there, false) {
+                    tracing::warn!(%error, "the ledger does not answer; going on with what is known");
+                }
+                LEDGER_POLL.0
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Asks every node how it is going.
+pub async fn nodes(gateway: Arc<Gateway>, stop: CancellationToken) {
+    loop {
+        let views = gateway.registry.views();
+        let looks = views.iter().map(|view| look(&gateway, view.record.node));
+        stream::iter(looks).buffer_unordered(TOGETHER).for_each(|()| async {}).await;
+        let all_up = gateway.registry.views().iter().all(|view| view.is_up());
+        let pause = if all_up && !views.is_empty() { NODE_POLL } else { EAGER_POLL * 5 };
+        let pause = if views.is_empty() { EAGER_POLL } else { pause };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+async fn look(gateway: &Gateway, node: protocol::NodeId) {
+    match gateway.nodes.status(node).await {
+        Ok(status) => {
+            let known = gateway.registry.view(node).and_then(|view| view.incarnation);
+            if known != Some(status.incarnation) {
+                // Written down before the node is used: commits compare with it.
+                let seen = gateway.meta.see_node(node, status.incarnation, now_ms()).await;
+                if let Err(error) = seen {
+                    tracing::warn!(?node, %error, "node not recorded");
+                    return;
+                }
+            }
+            for voucher in &status.vouchers {
+                // Our own signature proves what we once owed.
+                if voucher.body.gateway == gateway.id() && voucher.verify().is_ok() {
+                    let body = &voucher.body;
+                    gateway.meter.raise(body.epoch, node, &body.counters);
+                }
+            }
+            gateway.registry.set_status(node, &status);
+        }
+        Err(error) => {
+            tracing::debug!(?node, %error, "node does not answer");
+            gateway.registry.experience(node, Experience::Unreachable);
+        }
+    }
+}
