@@ -95,7 +95,13 @@ impl Gateway {
     }
 
     /// Seals a data key for an object in `bucket`.
-    pub fn wrap_data_key(&self, bucket: &Bucket, bucket_key: &Key, key: &Key, content: ContentId) -> Vec<u8> {
+    pub fn wrap_data_key(
+        &self,
+        bucket: &Bucket,
+        bucket_key: &Key,
+        key: &Key,
+        content: ContentId,
+    ) -> Vec<u8> {
         bucket_key.wrap(&data_context(bucket, content), key)
     }
 

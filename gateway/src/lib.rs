@@ -1,2 +1,29 @@
 //! S3 in, shards out.
+//!
+//! From the top floor to the ground; a file uses only floors below its own:
+//! [`run`] (start and stop), [`http`] and [`s3`] (the doors), [`ops`] (one S3
+//! operation, one file) and [`upkeep`] (loops), [`error`] (the one map to S3
+//! errors), [`auth`] (who may do what), [`object`] (bytes to shards and back),
+//! [`gateway`] (the composition root), [`nodes`] and [`meta`] (the world
+//! outside: storage nodes, SQL).
+//!
+//! A gateway meets storage nodes only in `protocol`: nothing here knows how a
+//! node keeps its shards.
+
+pub mod auth;
+pub mod error;
+pub mod gateway;
+pub mod http;
+pub mod master;
 pub mod meta;
+pub mod meter;
+pub mod nodes;
+pub mod object;
+pub mod ops;
+pub mod run;
+pub mod s3;
+pub mod settings;
+pub mod upkeep;
+
+pub use run::{FirstKey, GatewayServer, OpenError};
+pub use settings::{Settings, SettingsError};

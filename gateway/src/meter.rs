@@ -49,13 +49,21 @@ impl Meter {
 
     /// Counts a shard that a node made durable.
     pub fn put(&self, node: NodeId, account: AccountId, bytes: u64) {
-        self.count(node, account, &Counters { put_bytes: bytes, operations: 1, ..Counters::default() });
+        self.count(
+            node,
+            account,
+            &Counters { put_bytes: bytes, operations: 1, ..Counters::default() },
+        );
     }
 
     /// Counts bytes of a shard that a node sent and that were verified. The
     /// request itself is counted by the first of its windows.
     pub fn get(&self, node: NodeId, account: AccountId, bytes: u64) {
-        self.count(node, account, &Counters { get_bytes: bytes, operations: 1, ..Counters::default() });
+        self.count(
+            node,
+            account,
+            &Counters { get_bytes: bytes, operations: 1, ..Counters::default() },
+        );
     }
 
     /// Counts bytes kept for a time.

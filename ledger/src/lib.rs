@@ -34,6 +34,9 @@ pub mod store;
 pub mod verify;
 pub mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use client::{ClientError, LedgerAddr, LedgerClient};
 pub use genesis::{DEFAULT_PRICES, Genesis, Params};
 pub use ledger::{Ledger, OpenError, Operator, RunError, Settings};

@@ -145,10 +145,9 @@ impl Store {
     pub async fn append(&mut self, block: &Block) -> Result<(), StoreError> {
         let mut tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         insert_block(&mut tx, block).await?;
-        let mut index = block.header.log_size - block.entries.len() as u64;
-        for entry in &block.entries {
+        let first = block.header.log_size - block.entries.len() as u64;
+        for (index, entry) in (first..).zip(&block.entries) {
             insert_entry(&mut tx, index, block.header.height, entry).await?;
-            index += 1;
         }
         Ok(tx.commit().await?)
     }

@@ -55,9 +55,8 @@ impl Credentials {
         account: AccountId,
     ) -> Result<NewAccessKey, MetaError> {
         let id = format!("SK{}", letters::<18>(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"));
-        let secret = letters::<40>(
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
-        );
+        let secret =
+            letters::<40>(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
         let sealed_secret = master.seal(&context(&id), secret.as_bytes());
         let created_ms = now_ms();
         meta.add_access_key(AccessKey { id: id.clone(), account, sealed_secret, created_ms })

@@ -90,7 +90,8 @@ impl QuicNodes {
 
     async fn open(&self, node: NodeId) -> Result<(SendStream, RecvStream), NodeError> {
         let connection = self.connection(node).await?;
-        let opened = timeout(PROGRESS, connection.open_bi()).await.map_err(|_| NodeError::Timeout)?;
+        let opened =
+            timeout(PROGRESS, connection.open_bi()).await.map_err(|_| NodeError::Timeout)?;
         opened.map_err(|error| NodeError::Offline(error.to_string()))
     }
 

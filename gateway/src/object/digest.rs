@@ -94,7 +94,9 @@ impl ChecksumHasher {
     /// The checksum of all bytes.
     pub fn finish(self) -> Checksum {
         let value = match self.state {
-            State::Crc(crc, len) => BASE64_STANDARD.encode(&crc.finalize().to_be_bytes()[8 - len..]),
+            State::Crc(crc, len) => {
+                BASE64_STANDARD.encode(&crc.finalize().to_be_bytes()[8 - len..])
+            }
             State::Sha1(sha) => BASE64_STANDARD.encode(sha.finalize()),
             State::Sha256(sha) => BASE64_STANDARD.encode(sha.finalize()),
         };

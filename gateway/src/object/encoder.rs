@@ -78,7 +78,8 @@ impl SegmentEncoder {
         for (n, chunk) in chunks.chunks_mut(UNIT).enumerate() {
             let last = ends_segment && n + 1 == count;
             let n = u32::try_from(n).expect("a batch has few chunks");
-            self.cipher.seal(ChunkAt { segment: self.segment, chunk: first_chunk + n, last }, chunk);
+            self.cipher
+                .seal(ChunkAt { segment: self.segment, chunk: first_chunk + n, last }, chunk);
         }
     }
 

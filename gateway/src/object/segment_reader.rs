@@ -104,8 +104,7 @@ impl SegmentReader {
             bytes: start..self.bytes.end,
         };
         let (way, windows) = mpsc::channel(AHEAD);
-        let source =
-            Source { node: shard.node, windows, asked: Instant::now(), next: self.window };
+        let source = Source { node: shard.node, windows, asked: Instant::now(), next: self.window };
         self.sources.insert(shard.index, source);
         let gateway = self.gateway.clone();
         self.readers.spawn(async move {
@@ -212,10 +211,7 @@ fn verdict(error: &NodeError) -> (Experience, bool) {
 
 /// The next window of any source that has not delivered `window` yet; `None`
 /// when that source has ended.
-async fn next_window(
-    sources: &mut BTreeMap<u8, Source>,
-    window: u64,
-) -> (u8, Option<Vec<Bytes>>) {
+async fn next_window(sources: &mut BTreeMap<u8, Source>, window: u64) -> (u8, Option<Vec<Bytes>>) {
     std::future::poll_fn(|cx| {
         for (index, source) in sources.iter_mut() {
             if source.next > window {

@@ -273,7 +273,8 @@ impl ContentWriter {
         let scheme = gateway.settings.scheme;
         let (segment, ordinal) = (new_segment(), self.segments);
         let before = u64::from(ordinal) * SEGMENT;
-        let plain = self.request.size_hint.map_or(SEGMENT, |size| (size - size.min(before)).min(SEGMENT));
+        let plain =
+            self.request.size_hint.map_or(SEGMENT, |size| (size - size.min(before)).min(SEGMENT));
         let max_len = Layout { scheme, segment_len: sealed_len(plain) }.shard_len();
         let chosen = candidates(&gateway.registry.views(), max_len);
         let nodes = place(segment, scheme.total(), &chosen);
@@ -281,7 +282,8 @@ impl ContentWriter {
         if found < usize::from(quorum) {
             return Err(UploadError::TooFewNodes { stored: found, quorum: quorum.into() });
         }
-        let lease = i64::try_from(gateway.settings.upload_lease.as_millis()).unwrap_or(i64::MAX / 4);
+        let lease =
+            i64::try_from(gateway.settings.upload_lease.as_millis()).unwrap_or(i64::MAX / 4);
         let intent = Intent {
             content: self.content,
             account: self.request.account,

@@ -26,7 +26,9 @@ pub fn name(algorithm: ChecksumAlgorithm) -> &'static str {
     name
 }
 
-fn row(algorithm: ChecksumAlgorithm) -> &'static (ChecksumAlgorithm, &'static str, &'static str, usize) {
+fn row(
+    algorithm: ChecksumAlgorithm,
+) -> &'static (ChecksumAlgorithm, &'static str, &'static str, usize) {
     ALGORITHMS.iter().find(|row| row.0 == algorithm).expect("the table has every algorithm")
 }
 
@@ -85,7 +87,11 @@ impl Declared {
             checksum = Some((parse_name(asked)?, None));
         }
         let len = text("x-amz-decoded-content-length").or_else(|| text("content-length"));
-        Ok(Self { md5: content_md5(text("content-md5"))?, checksum, len: len.and_then(|len| len.parse().ok()) })
+        Ok(Self {
+            md5: content_md5(text("content-md5"))?,
+            checksum,
+            len: len.and_then(|len| len.parse().ok()),
+        })
     }
 
     /// The algorithm that the client wants.
@@ -144,9 +150,8 @@ fn malformed_trailer() -> S3ErrorCode {
 
 fn content_md5(value: Option<&str>) -> S3Result<Option<[u8; 16]>> {
     let Some(value) = value else { return Ok(None) };
-    let invalid = || {
-        refuse(S3ErrorCode::InvalidDigest, "The Content-MD5 you specified is not valid.")
-    };
+    let invalid =
+        || refuse(S3ErrorCode::InvalidDigest, "The Content-MD5 you specified is not valid.");
     let bytes = BASE64_STANDARD.decode(value).map_err(|_| invalid())?;
     Ok(Some(bytes.try_into().map_err(|_| invalid())?))
 }
@@ -218,7 +223,10 @@ mod tests {
     fn declarations_are_compared_with_what_arrived() {
         let refused = |code: &str| Err(code.to_owned());
         assert_eq!(check(&[], b"x"), Ok(()));
-        assert_eq!(check(&[("content-md5", "nd0fqbknTQgbnvudTHPDvQ==")], b"x"), refused("BadDigest"));
+        assert_eq!(
+            check(&[("content-md5", "nd0fqbknTQgbnvudTHPDvQ==")], b"x"),
+            refused("BadDigest")
+        );
         assert_eq!(check(&[("content-md5", "short")], b"x"), refused("InvalidDigest"));
         assert_eq!(check(&[("content-length", "2")], b"x"), refused("IncompleteBody"));
         let crc32 = [("x-amz-checksum-crc32", "y/Q5Jg==")];

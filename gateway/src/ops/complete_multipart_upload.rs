@@ -64,13 +64,14 @@ pub async fn run(
         grace_ms: gateway.grace_ms(),
     };
     let key = input.key.clone().into_bytes();
-    let completed = match gateway.meta.complete_upload(bucket.id, key.clone(), request.clone()).await {
-        // Nothing was written for this, and asking again gives the same answer.
-        Err(MetaError::CommitUnknown) => {
-            gateway.meta.complete_upload(bucket.id, key, request).await?
-        }
-        other => other?,
-    };
+    let completed =
+        match gateway.meta.complete_upload(bucket.id, key.clone(), request.clone()).await {
+            // Nothing was written for this, and asking again gives the same answer.
+            Err(MetaError::CommitUnknown) => {
+                gateway.meta.complete_upload(bucket.id, key, request).await?
+            }
+            other => other?,
+        };
 
     let checksum = Fields::new(completed.attributes.checksum.as_ref());
     Ok(S3Response::new(CompleteMultipartUploadOutput {
@@ -95,10 +96,9 @@ pub async fn run(
 fn named(part: &CompletedPart) -> S3Result<(i32, String)> {
     match (part.part_number, &part.e_tag) {
         (Some(number), Some(etag)) => Ok((number, etag.value().to_owned())),
-        _ => Err(refuse(
-            S3ErrorCode::MalformedXML,
-            "Every part must have a PartNumber and an ETag",
-        )),
+        _ => {
+            Err(refuse(S3ErrorCode::MalformedXML, "Every part must have a PartNumber and an ETag"))
+        }
     }
 }
 

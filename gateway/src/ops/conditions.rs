@@ -154,9 +154,11 @@ mod tests {
         check(ReadConditions { modified_since: Some(&at), ..none() }, Verdict::NotModified);
         check(ReadConditions { modified_since: Some(&after), ..none() }, Verdict::NotModified);
         // The entity tag decides over the time.
-        let both = ReadConditions { matches: Some(&same), unmodified_since: Some(&before), ..none() };
+        let both =
+            ReadConditions { matches: Some(&same), unmodified_since: Some(&before), ..none() };
         check(both, Verdict::Proceed);
-        let both = ReadConditions { none_match: Some(&other), modified_since: Some(&after), ..none() };
+        let both =
+            ReadConditions { none_match: Some(&other), modified_since: Some(&after), ..none() };
         check(both, Verdict::Proceed);
     }
 }

@@ -57,7 +57,8 @@ pub async fn run(
         source.attributes.clone()
     };
     let algorithm = input.checksum_algorithm.as_ref().map(|name| parse_name(name.as_str()));
-    let parts = copied_parts(gateway, &source_bucket, &bucket, &source, algorithm.transpose()?).await?;
+    let parts =
+        copied_parts(gateway, &source_bucket, &bucket, &source, algorithm.transpose()?).await?;
     kept.checksum.clone_from(&parts.attributes.checksum);
     let new = NewVersion {
         bucket: bucket.id,

@@ -37,8 +37,7 @@ pub async fn run(
 }
 
 fn check_options(input: &CreateBucketInput) -> S3Result<()> {
-    let is_private =
-        input.acl.as_ref().is_none_or(|acl| acl.as_str() == BucketCannedACL::PRIVATE);
+    let is_private = input.acl.as_ref().is_none_or(|acl| acl.as_str() == BucketCannedACL::PRIVATE);
     let has_grants = input.grant_full_control.is_some()
         || input.grant_read.is_some()
         || input.grant_read_acp.is_some()

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use s3s::dto::{
-    DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, Error, ObjectIdentifier,
-};
+use s3s::dto::{DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, Error, ObjectIdentifier};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::supported::{check_key, check_version_id};
@@ -27,7 +25,8 @@ pub async fn run(
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
     let is_protected = request.headers.keys().any(|name| {
-        name == "content-md5" || name.as_str().starts_with("x-amz-checksum-")
+        name == "content-md5"
+            || name.as_str().starts_with("x-amz-checksum-")
             || name == "x-amz-trailer"
     });
     if !is_protected {

@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use s3s::dto::{ChecksumMode, GetObjectInput, GetObjectOutput, ServerSideEncryption, StreamingBlob};
+use s3s::dto::{
+    ChecksumMode, GetObjectInput, GetObjectOutput, ServerSideEncryption, StreamingBlob,
+};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::checksums::Fields;

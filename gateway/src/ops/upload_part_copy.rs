@@ -104,10 +104,8 @@ fn parse_range(text: &str, len: u64) -> S3Result<Range<u64>> {
              and last are the zero-based offsets of the first and last bytes to copy",
         )
     };
-    let (first, last) = text
-        .strip_prefix("bytes=")
-        .and_then(|range| range.split_once('-'))
-        .ok_or_else(invalid)?;
+    let (first, last) =
+        text.strip_prefix("bytes=").and_then(|range| range.split_once('-')).ok_or_else(invalid)?;
     let first: u64 = first.parse().map_err(|_| invalid())?;
     let last: u64 = last.parse().map_err(|_| invalid())?;
     if first > last {
@@ -126,9 +124,7 @@ mod tests {
 
     #[test]
     fn ranges_of_copies() {
-        let parse = |text| {
-            parse_range(text, 10).map_err(|error| error.code().as_str().to_owned())
-        };
+        let parse = |text| parse_range(text, 10).map_err(|error| error.code().as_str().to_owned());
         assert_eq!(parse("bytes=0-9"), Ok(0..10));
         assert_eq!(parse("bytes=3-3"), Ok(3..4));
         for bad in ["0-9", "bytes=-5", "bytes=5-", "bytes=5-4", "bytes=a-b", "bytes=0-1,3-4"] {

@@ -57,16 +57,14 @@ pub async fn round(gateway: &Gateway) -> Result<usize, MetaError> {
 
 /// Whether all shards are gone.
 async fn delete(gateway: &Gateway, condemned: &Condemned) -> bool {
-    stream::iter(&condemned.shards)
-        .map(|&(segment, index, node)| async move {
-            let shard = ShardId { segment, index };
-            let deleted = gateway.nodes.delete(node, shard).await;
-            if let Err(error) = &deleted {
-                tracing::debug!(?node, ?shard, %error, "shard not deleted yet");
-            }
-            deleted.is_ok()
-        })
-        .buffer_unordered(TOGETHER)
-        .all(|gone| async move { gone })
-        .await
+    let delete_one = |(segment, index, node)| async move {
+        let shard = ShardId { segment, index };
+        let deleted = gateway.nodes.delete(node, shard).await;
+        if let Err(error) = &deleted {
+            tracing::debug!(?node, ?shard, %error, "shard not deleted yet");
+        }
+        deleted.is_ok()
+    };
+    let deletes: Vec<_> = condemned.shards.iter().copied().map(delete_one).collect();
+    stream::iter(deletes).buffer_unordered(TOGETHER).all(|gone| async move { gone }).await
 }

@@ -4,7 +4,7 @@
 //! An account that has nothing left may read what it has stored and delete it,
 //! but not write.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock};
 
 use protocol::AccountId;
@@ -41,36 +41,53 @@ pub fn can_pay(balance: Balance, owed: Amount) -> bool {
     balance.available.0.saturating_add(balance.reserved.0) > owed.0
 }
 
+/// What an account has and spends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Means {
+    /// What it has.
+    pub balance: Balance,
+    /// What was metered and is not settled.
+    pub owed: Amount,
+    /// Over how long that was metered.
+    pub owed_seconds: u64,
+}
+
+impl Means {
+    /// How long what is left lasts at the rate at which `owed` grew; `None`
+    /// when nothing is spent. Pure.
+    pub fn runway_seconds(&self) -> Option<u64> {
+        let have = self.balance.available.0.saturating_add(self.balance.reserved.0);
+        let left = have.saturating_sub(self.owed.0);
+        // Rounded up, so that a slow rate is not taken for none.
+        let per_second = self.owed.0.div_ceil(u128::from(self.owed_seconds.max(1)));
+        (per_second > 0).then(|| u64::try_from(left / per_second).unwrap_or(u64::MAX))
+    }
+}
+
 /// What is known of the accounts' means.
 #[derive(Debug, Default)]
 pub struct Funds {
-    broke: RwLock<HashSet<AccountId>>,
-    balances: RwLock<HashMap<AccountId, (Balance, Amount)>>,
+    known: RwLock<HashMap<AccountId, Means>>,
 }
 
 impl Funds {
-    /// Takes over what was found out: balances and what is owed.
-    pub fn set(&self, found: BTreeMap<AccountId, (Balance, Amount)>) {
-        let broke = found
-            .iter()
-            .filter(|(_, (balance, owed))| !can_pay(*balance, *owed))
-            .map(|(account, _)| *account)
-            .collect();
-        *self.broke.write().unwrap_or_else(PoisonError::into_inner) = broke;
-        *self.balances.write().unwrap_or_else(PoisonError::into_inner) =
-            found.into_iter().collect();
+    /// Takes over what was found out.
+    pub fn set(&self, found: BTreeMap<AccountId, Means>) {
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = found.into_iter().collect();
     }
 
-    /// The balance of an account and what it owes, as far as is known.
-    pub fn of(&self, account: AccountId) -> Option<(Balance, Amount)> {
-        let balances = self.balances.read().unwrap_or_else(PoisonError::into_inner);
-        balances.get(&account).copied()
+    fn of(&self, account: AccountId) -> Option<Means> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(&account).copied()
+    }
+
+    /// How long an account's balance lasts at the present rate.
+    pub fn runway_seconds(&self, account: AccountId) -> Option<u64> {
+        self.of(account)?.runway_seconds()
     }
 
     /// Refuses writes of an account that cannot pay.
     pub fn check(&self, account: AccountId) -> S3Result<()> {
-        let broke = self.broke.read().unwrap_or_else(PoisonError::into_inner);
-        if !broke.contains(&account) {
+        if self.of(account).is_none_or(|means| can_pay(means.balance, means.owed)) {
             return Ok(());
         }
         Err(refuse(
@@ -97,7 +114,10 @@ mod tests {
         assert_eq!(to_reserve(balance(100, 1), owed(3)), owed(6));
         assert_eq!(to_reserve(balance(2, 1), owed(3)), owed(2));
         assert_eq!(to_reserve(balance(0, 0), owed(3)), owed(0));
-        assert_eq!(to_reserve(balance(u64::MAX.into(), 0), Amount(u128::MAX)), owed(u64::MAX.into()));
+        assert_eq!(
+            to_reserve(balance(u64::MAX.into(), 0), Amount(u128::MAX)),
+            owed(u64::MAX.into())
+        );
     }
 
     #[test]
@@ -105,9 +125,11 @@ mod tests {
         let ann = AccountId([1; 16]);
         let funds = Funds::default();
         assert!(funds.check(ann).is_ok(), "nothing is known yet");
-        funds.set([(ann, (balance(1, 1), Amount(CREDIT)))].into());
+        let means = |balance| Means { balance, owed: Amount(CREDIT), owed_seconds: 10 };
+        funds.set([(ann, means(balance(1, 1)))].into());
         assert!(funds.check(ann).is_ok());
-        funds.set([(ann, (balance(0, 1), Amount(CREDIT)))].into());
+        assert_eq!(funds.runway_seconds(ann), Some(10));
+        funds.set([(ann, means(balance(0, 1)))].into());
         assert_eq!(funds.check(ann).unwrap_err().code(), &S3ErrorCode::AccountProblem);
     }
 }

@@ -23,8 +23,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::funds::{Balance, to_reserve};
-use crate::gateway::Gateway;
+use super::funds::{Balance, Means, to_reserve};
+use crate::gateway::{Gateway, now_ms};
 use crate::meta::MetaError;
 use crate::meter::Metered;
 
@@ -260,13 +260,14 @@ impl Settler {
     /// Looks at balances, sets money aside where it gets short.
     async fn reserve(&mut self, info: &ChainInfo) -> Result<(), SettleError> {
         let owed = self.owed(&info.prices.sheet.prices).await?;
+        let owed_seconds = self.owed_seconds(info).await?;
         let mut found = BTreeMap::new();
         let mut reservations = Vec::new();
         let own = self.gateway.own_account();
         for account in self.opened.iter().copied().chain([own]) {
             let owes = owed.get(&account).copied().unwrap_or_default();
             let balance = self.balance(account).await?;
-            found.insert(account, (balance, owes));
+            found.insert(account, Means { balance, owed: owes, owed_seconds });
             let amount = to_reserve(balance, owes);
             if amount > Amount::ZERO {
                 let reservation = Reservation {
@@ -315,6 +316,15 @@ impl Settler {
             }
         }
         Ok(owed)
+    }
+
+    /// Over how long that was metered.
+    async fn owed_seconds(&self, info: &ChainInfo) -> Result<u64, MetaError> {
+        let oldest = self.gateway.meta.metered_epochs().await?.first().copied();
+        let closed = oldest.map_or(0, |oldest| info.open.0.saturating_sub(oldest.0));
+        let now = u64::try_from(now_ms()).unwrap_or_default();
+        let open = now.saturating_sub(info.opened_ms);
+        Ok((closed.saturating_mul(info.epoch_ms).saturating_add(open)) / 1000)
     }
 
     /// Usage statements that add up to the receipts of an epoch.
@@ -393,11 +403,7 @@ fn share_out(
     let mut shares: BTreeMap<AccountId, Amount> = BTreeMap::new();
     let mut left = receipts.0;
     for (account, amount) in amounts {
-        let share = if total <= receipts.0 {
-            amount
-        } else {
-            scaled(amount, receipts.0, total)
-        };
+        let share = if total <= receipts.0 { amount } else { scaled(amount, receipts.0, total) };
         let share = share.min(left);
         left -= share;
         if share > 0 {

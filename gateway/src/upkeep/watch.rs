@@ -60,8 +60,9 @@ pub async fn ledger(
 pub async fn nodes(gateway: Arc<Gateway>, stop: CancellationToken) {
     loop {
         let views = gateway.registry.views();
-        let looks = views.iter().map(|view| look(&gateway, view.record.node));
-        stream::iter(looks).buffer_unordered(TOGETHER).for_each(|()| async {}).await;
+        stream::iter(views.clone())
+            .for_each_concurrent(TOGETHER, |view| look(gateway.clone(), view.record.node))
+            .await;
         let all_up = gateway.registry.views().iter().all(|view| view.is_up());
         let pause = if all_up && !views.is_empty() { NODE_POLL } else { EAGER_POLL * 5 };
         let pause = if views.is_empty() { EAGER_POLL } else { pause };
@@ -72,7 +73,7 @@ pub async fn nodes(gateway: Arc<Gateway>, stop: CancellationToken) {
     }
 }
 
-async fn look(gateway: &Gateway, node: protocol::NodeId) {
+async fn look(gateway: Arc<Gateway>, node: protocol::NodeId) {
     match gateway.nodes.status(node).await {
         Ok(status) => {
             let known = gateway.registry.view(node).and_then(|view| view.incarnation);

@@ -1,0 +1,69 @@
+//! Epochs, and the ledger as a file that anyone can verify.
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use ledger::client::ClientError;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Admin, Problem, rfc3339};
+
+/// Epochs that are shown when nothing else is said.
+const LAST: u64 = 20;
+
+#[derive(Deserialize)]
+pub(super) struct EpochsQuery {
+    last: Option<u64>,
+}
+
+pub(super) async fn epochs(
+    State(admin): State<Admin>,
+    Query(query): Query<EpochsQuery>,
+) -> Result<Json<Value>, Problem> {
+    let last = query.last.unwrap_or(LAST);
+    let mut answer = admin.client.query(json!({ "query": "epochs", "last": last })).await?;
+    for epoch in answer.get_mut("epochs").and_then(Value::as_array_mut).into_iter().flatten() {
+        let opened = epoch.get("opened").and_then(Value::as_i64).unwrap_or_default();
+        epoch["opened"] = json!(rfc3339(opened));
+    }
+    Ok(Json(answer))
+}
+
+/// Where an export goes on.
+enum Next {
+    Genesis,
+    Block(Value),
+    End,
+}
+
+pub(super) async fn export(State(admin): State<Admin>) -> Response {
+    let lines = stream::try_unfold((admin, Next::Genesis), |(admin, next)| async move {
+        let (text, next) = match next {
+            Next::End => return Ok(None),
+            Next::Genesis => {
+                let answer = admin.client.query(json!({ "query": "genesis" })).await?;
+                let line = answer.get("line").and_then(Value::as_str).unwrap_or_default();
+                (format!("{line}\n"), Next::Block(json!(0)))
+            }
+            Next::Block(from) => {
+                let query = json!({ "query": "export", "from_height": from });
+                let answer = admin.client.query(query).await?;
+                let lines = answer.get("lines").and_then(Value::as_array);
+                let mut text = String::new();
+                for line in lines.into_iter().flatten().filter_map(Value::as_str) {
+                    text.push_str(line);
+                    text.push('\n');
+                }
+                let next = answer.get("next").cloned().unwrap_or_default();
+                (text, if next.is_null() { Next::End } else { Next::Block(next) })
+            }
+        };
+        // An error here breaks the transfer: half an export is never a whole one.
+        Ok::<_, ClientError>(Some((Bytes::from(text), (admin, next))))
+    });
+    let kind = [(http::header::CONTENT_TYPE, "application/x-ndjson")];
+    (kind, Body::from_stream(lines)).into_response()
+}

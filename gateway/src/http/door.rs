@@ -1,0 +1,87 @@
+//! The S3 port: health requests to axum, all others through the guard to S3.
+//! A tracing span covers each request.
+
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use futures::future::BoxFuture;
+use http::{Request, StatusCode};
+use s3s::HttpResponse;
+use tower::{Service, ServiceExt};
+use tracing::Instrument;
+
+use super::guard::Guarded;
+use super::health::is_health;
+use super::listener::{Peer, RequestBody};
+
+/// What answers on the S3 port.
+#[derive(Clone)]
+pub struct Door<S> {
+    s3: Guarded<S>,
+    health: Router,
+}
+
+impl<S> Door<S> {
+    /// Puts the two behind one door.
+    pub fn new(s3: Guarded<S>, health: Router) -> Self {
+        Self { s3, health }
+    }
+}
+
+impl<S> Service<Request<RequestBody>> for Door<S>
+where
+    Guarded<S>: Service<Request<RequestBody>, Response = HttpResponse, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    <Guarded<S> as Service<Request<RequestBody>>>::Future: Send,
+{
+    type Response = HttpResponse;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<HttpResponse, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        let (parts, body) = request.into_parts();
+        // The query may hold a signature, so it is not logged.
+        let span = tracing::info_span!(
+            "request",
+            method = %parts.method,
+            path = parts.uri.path(),
+            status = tracing::field::Empty,
+        );
+        let is_health = is_health(&parts);
+        let request = Request::from_parts(parts, body);
+        let (s3, health, inside) = (self.s3.clone(), self.health.clone(), span.clone());
+        let answer = async move {
+            let answer =
+                if is_health { ask(health, request).await } else { s3.oneshot(request).await };
+            if let Ok(response) = &answer {
+                inside.record("status", response.status().as_u16());
+            }
+            tracing::debug!("answered");
+            answer
+        };
+        Box::pin(answer.instrument(span))
+    }
+}
+
+/// Counters are for this machine alone; the admin port has them for others.
+async fn ask(health: Router, request: Request<RequestBody>) -> Result<HttpResponse, Infallible> {
+    let peer = request.extensions().get::<Peer>();
+    let is_local = peer.is_some_and(|peer| peer.0.ip().is_loopback());
+    if request.uri().path() == "/metrics" && !is_local {
+        let mut refused = HttpResponse::new(s3s::Body::empty());
+        *refused.status_mut() = StatusCode::FORBIDDEN;
+        return Ok(refused);
+    }
+    let request = request.map(|_| axum::body::Body::empty());
+    let Ok(response) = health.oneshot(request).await;
+    let (parts, body) = response.into_parts();
+    let body = s3s::Body::http_body_unsync(body);
+    Ok(HttpResponse::from_parts(parts, body))
+}

@@ -1,0 +1,279 @@
+//! Starting and stopping a gateway.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use erasure::{Codec, self_test};
+use ledger::client::LedgerClient;
+use protocol::keys::{KeyFileError, random, write_private};
+use protocol::{AccountId, GatewayId, SecretKey};
+use thiserror::Error;
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::credentials::Credentials;
+use crate::gateway::{Gateway, now_ms};
+use crate::http::admin::{self, Admin};
+use crate::http::door::Door;
+use crate::http::guard::{Domains, Guard, GuardSettings, Guarded};
+use crate::http::health;
+use crate::http::listener::{HttpLimits, HttpStats, serve};
+use crate::http::metrics::Metrics;
+use crate::master::{self, MasterKeyError};
+use crate::meta::{Account, Meta, MetaError, MetaOpenError};
+use crate::meter::Meter;
+use crate::nodes::quic::QuicNodes;
+use crate::nodes::registry::Registry;
+use crate::s3;
+use crate::settings::{Settings, SettingsError};
+use crate::upkeep::funds::Funds;
+use crate::upkeep::{collect, settle, watch as watching};
+
+/// The account that a new gateway has.
+pub const FIRST_ACCOUNT: &str = "default";
+
+/// How long the last vouchers may take when stopping.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Why a gateway could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The settings make no sense.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A domain is no domain.
+    #[error("{0}")]
+    Domains(String),
+    /// The folder cannot be used.
+    #[error("the gateway's folder {0} cannot be used: {1}")]
+    Folder(PathBuf, io::Error),
+    /// Another process has it.
+    #[error("the gateway's folder {0} is in use by another process: stop it first")]
+    InUse(PathBuf),
+    /// The identity cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The master key cannot be read.
+    #[error(transparent)]
+    Master(#[from] MasterKeyError),
+    /// The metadata cannot be opened.
+    #[error(transparent)]
+    Meta(#[from] MetaOpenError),
+    /// The metadata cannot be read.
+    #[error("the gateway's metadata: {0}")]
+    Read(#[from] MetaError),
+    /// The code does not compute what it should.
+    #[error("this machine computes wrong erasure codes, which would lose data: {0}")]
+    SelfTest(#[from] erasure::SelfTestError),
+    /// A port cannot be had.
+    #[error("cannot listen on {0}: {1}; choose another address or stop what uses it")]
+    Listen(SocketAddr, io::Error),
+    /// No socket to reach nodes from.
+    #[error("cannot open a UDP socket: {0}")]
+    Socket(io::Error),
+}
+
+/// The access key of the first account.
+#[derive(Clone)]
+pub struct FirstKey {
+    /// The public half.
+    pub id: String,
+    /// The secret half.
+    pub secret: String,
+}
+
+/// A gateway that is open and not running yet.
+pub struct GatewayServer {
+    gateway: Arc<Gateway>,
+    nodes: Arc<QuicNodes>,
+    client: Arc<LedgerClient>,
+    s3: TcpListener,
+    admin: TcpListener,
+    domains: Domains,
+    token: String,
+    /// Held as long as the folder is ours.
+    _lock: File,
+}
+
+/// The public key of the gateway in `dir`, made if there is none.
+pub fn identity(dir: &Path) -> Result<GatewayId, OpenError> {
+    fs::create_dir_all(dir).map_err(|error| OpenError::Folder(dir.into(), error))?;
+    Ok(SecretKey::load_or_create(&dir.join("gateway.key"))?.public().into())
+}
+
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let failed = |error| OpenError::Folder(dir.into(), error);
+    let file = File::create(dir.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(dir.into())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// The token of the admin API, made at the first start.
+fn admin_token(dir: &Path) -> Result<String, OpenError> {
+    let path = dir.join("admin.token");
+    let failed = |error| OpenError::Folder(path.clone(), error);
+    match fs::read_to_string(&path) {
+        Ok(token) if token.trim().len() >= 32 => return Ok(token.trim().to_owned()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let token = hex::encode(random::<32>());
+    write_private(&path, format!("{token}\n").as_bytes()).map_err(failed)?;
+    Ok(token)
+}
+
+async fn listen(addr: SocketAddr) -> Result<TcpListener, OpenError> {
+    TcpListener::bind(addr).await.map_err(|error| OpenError::Listen(addr, error))
+}
+
+impl GatewayServer {
+    /// Opens the folder and the ports.
+    pub async fn open(settings: Settings) -> Result<Self, OpenError> {
+        settings.check()?;
+        self_test(settings.engine)?;
+        let domains = Domains::parse(&settings.domains)
+            .map_err(|error| OpenError::Domains(error.to_string()))?;
+        let dir = settings.dir.clone();
+        fs::create_dir_all(&dir).map_err(|error| OpenError::Folder(dir.clone(), error))?;
+        let lock = lock(&dir)?;
+        let key = SecretKey::load_or_create(&dir.join("gateway.key"))?;
+        let meta_path = dir.join("meta.sqlite");
+        let is_new = !meta_path.exists();
+        let master = master::load_or_create(&dir.join("master.key"), is_new)?;
+        let s3 = listen(settings.listen).await?;
+        let admin = listen(settings.admin_listen).await?;
+        let meta = Meta::open(&meta_path).await?;
+        let credentials = Credentials::load(&meta, &master).await?;
+        let registry = Arc::new(Registry::default());
+        let nodes =
+            Arc::new(QuicNodes::new(key.clone(), registry.clone()).map_err(OpenError::Socket)?);
+        let client = Arc::new(LedgerClient::new(key.clone(), settings.ledger));
+        let gateway = Arc::new(Gateway {
+            codec: Codec::new(settings.scheme, settings.engine),
+            buffer: Arc::new(Semaphore::new(settings.buffer_bytes)),
+            key,
+            master,
+            meta,
+            nodes: nodes.clone(),
+            registry,
+            meter: Meter::default(),
+            funds: Funds::default(),
+            credentials,
+            metrics: Metrics::default(),
+            settings,
+        });
+        let token = admin_token(&dir)?;
+        Ok(Self { gateway, nodes, client, s3, admin, domains, token, _lock: lock })
+    }
+
+    /// The gateway itself.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// Where S3 is served.
+    pub fn s3_addr(&self) -> io::Result<SocketAddr> {
+        self.s3.local_addr()
+    }
+
+    /// Where the admin API is served.
+    pub fn admin_addr(&self) -> io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// What the admin API wants to see.
+    pub fn admin_token(&self) -> &str {
+        &self.token
+    }
+
+    /// The key of the first account; both are made if there is no account yet.
+    pub async fn first_key(&self) -> Result<Option<FirstKey>, OpenError> {
+        const SETTING: &str = "first_key";
+        let gateway = &self.gateway;
+        if let Some(id) = gateway.meta.setting(SETTING).await? {
+            let found = gateway.credentials.find(&id);
+            return Ok(found.map(|(_, secret)| FirstKey { id, secret: secret.to_string() }));
+        }
+        let account = match gateway.meta.account_named(FIRST_ACCOUNT).await {
+            Ok(account) => account,
+            Err(MetaError::Missing(_)) => {
+                let account = Account {
+                    id: AccountId(random()),
+                    name: FIRST_ACCOUNT.to_owned(),
+                    display_name: FIRST_ACCOUNT.to_owned(),
+                    email: String::new(),
+                    created_ms: now_ms(),
+                };
+                gateway.meta.add_account(account.clone()).await?;
+                account
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let made = gateway.credentials.create(&gateway.meta, &gateway.master, account.id).await?;
+        gateway.meta.keep_setting(SETTING, made.id.clone()).await?;
+        Ok(Some(FirstKey { id: made.id, secret: made.secret.to_string() }))
+    }
+
+    /// Serves until `stop`, then finishes what is under way.
+    pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
+        let Self { gateway, nodes, client, s3, admin, domains, token, _lock } = self;
+        let stats = Arc::new(HttpStats::default());
+        let guard = Guard::new(GuardSettings {
+            region: gateway.settings.region.clone(),
+            domains: domains.clone(),
+            now: OffsetDateTime::now_utc,
+        });
+        let service = Guarded::new(Arc::new(guard), s3::service(gateway.clone(), domains));
+        let door = Door::new(service, health::router(gateway.clone(), stats.clone()));
+        let limits = HttpLimits {
+            max_connections: gateway.settings.max_connections,
+            ..HttpLimits::default()
+        };
+        let routes = admin::router(Admin {
+            gateway: gateway.clone(),
+            client: client.clone(),
+            stats: stats.clone(),
+            token: token.into(),
+        });
+
+        // Loops go on until requests have ended: those move bytes that must be
+        // vouched for.
+        let after = CancellationToken::new();
+        let (news, heard) = watch::channel(None);
+        let mut loops = JoinSet::new();
+        loops.spawn(watching::ledger(gateway.clone(), client.clone(), news, after.child_token()));
+        loops.spawn(watching::nodes(gateway.clone(), after.child_token()));
+        loops.spawn(collect::run(gateway.clone(), after.child_token()));
+        loops.spawn(settle::run(gateway.clone(), client.clone(), heard, after.child_token()));
+
+        let (admin_limits, admin_stats) = (HttpLimits::default(), Arc::new(HttpStats::default()));
+        let served = tokio::join!(
+            serve(s3, door, limits, stats, stop.child_token()),
+            serve(
+                admin,
+                admin::AdminService(routes),
+                admin_limits,
+                admin_stats,
+                stop.child_token()
+            ),
+        );
+        after.cancel();
+        let ended = async { while loops.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_WORDS, ended).await.is_err() {
+            tracing::warn!("some loops did not end in time");
+        }
+        nodes.close();
+        client.close().await;
+        served.0.and(served.1)
+    }
+}

@@ -1,0 +1,139 @@
+//! Bytes that must never change: what is hashed and signed today is verified
+//! for as long as the ledger lives.
+
+use protocol::ledger_api::Submission;
+use protocol::price::Amount;
+use protocol::statement::TransferId;
+use protocol::wire::Wire;
+use protocol::{ChainId, Epoch, LedgerId};
+
+use super::world::{
+    EPOCH, OPENING, account, counters, genesis, open, receipt, register, reserve, sequencer,
+    small_world, usage,
+};
+use crate::block::{Finality, Header, checkpoint, signed_checkpoint};
+use crate::entry::{Deposit, ENTRY_MAX, Entry};
+use crate::genesis::{Genesis, Params};
+use crate::hash::Hash;
+
+fn header() -> Header {
+    Header {
+        chain: ChainId([1; 16]),
+        height: 2,
+        prev_hash: Hash([3; 32]),
+        time_ms: 4,
+        entries_root: Hash([5; 32]),
+        log_size: 6,
+        state_root: Hash([7; 32]),
+        proposer: LedgerId([8; 32]),
+    }
+}
+
+#[test]
+fn header_bytes_do_not_change() {
+    let golden = "0100".to_owned()
+        + &"01".repeat(16)
+        + "0200000000000000"
+        + &"03".repeat(32)
+        + "0400000000000000"
+        + &"05".repeat(32)
+        + "0600000000000000"
+        + &"07".repeat(32)
+        + &"08".repeat(32);
+    let bytes = header().to_wire();
+    assert_eq!(hex::encode(&bytes), golden);
+    assert_eq!(bytes.len(), Header::LEN);
+    assert_eq!(Header::from_wire(&bytes), Ok(header()));
+    assert_eq!(header().hash().to_string(), "GOLDEN_HEADER_HASH");
+}
+
+#[test]
+fn a_header_stands_only_as_signed() {
+    let key = sequencer();
+    let header = Header { proposer: key.public().into(), ..header() };
+    let finality = header.signed(&key);
+    assert_eq!(finality.verify(&header), Ok(()));
+    assert_eq!(Finality::from_wire(&finality.to_wire()), Ok(finality.clone()));
+    assert!(finality.verify(&Header { height: 3, ..header }).is_err());
+}
+
+#[test]
+fn a_checkpoint_is_a_signed_note() {
+    let root = "BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU=";
+    let name = format!("stratos/{}", "01".repeat(16));
+    assert_eq!(checkpoint(&header()), format!("{name}\n6\n{root}\n"));
+    let note = signed_checkpoint(&header(), &sequencer());
+    let (text, signature) = note.split_once("\n\n").unwrap();
+    assert_eq!(format!("{text}\n"), checkpoint(&header()));
+    assert!(signature.starts_with(&format!("\u{2014} {name} ")) && signature.ends_with('\n'));
+    assert_eq!(blake3::hash(note.as_bytes()).to_hex().as_str(), "GOLDEN_NOTE");
+}
+
+#[track_caller]
+fn check(entry: &Entry, golden: &str) {
+    let bytes = entry.to_wire();
+    assert_eq!(Entry::from_canonical(&bytes).as_ref(), Ok(entry));
+    assert!(bytes.len() <= ENTRY_MAX);
+    let hash = entry.hash().to_string();
+    assert_eq!(&hash[..16], golden, "{entry:?}");
+}
+
+#[test]
+fn entry_bytes_do_not_change() {
+    let close = Entry::CloseEpoch { epoch: Epoch(1), next: Epoch(3) };
+    assert_eq!(hex::encode(close.to_wire()), "2001000000000000000300000000000000");
+    assert_eq!(hex::encode(Entry::StopReceipts(Epoch(1)).to_wire()), "210100000000000000");
+    assert_eq!(hex::encode(Entry::SealEpoch(Epoch(1)).to_wire()), "220100000000000000");
+    assert_eq!(hex::encode(Entry::MatureEpoch(Epoch(1)).to_wire()), "230100000000000000");
+    let deposit = Deposit { id: TransferId([1; 16]), account: account(0), amount: Amount(2) };
+    let bytes = "24".to_owned() + &"01".repeat(16) + &"c8".repeat(16) + "02" + &"00".repeat(15);
+    assert_eq!(hex::encode(Entry::Deposit(deposit.clone()).to_wire()), bytes);
+
+    // Ed25519 is deterministic, so a hash stands for layout and signatures.
+    check(&close, "G_CLOSE");
+    check(&Entry::Deposit(deposit), "G_DEPOSIT");
+    check(&register(0), "G_REGISTER");
+    check(&receipt(0, 0, 1, 2, counters(3, 4)), "G_RECEIPT");
+    check(&open(0, account(0)), "G_OPEN");
+    check(&reserve(0, account(0), 1, 5), "G_RESERVE");
+    check(&usage(0, account(0), 1, 1, 5), "G_USAGE");
+}
+
+#[test]
+fn an_address_has_one_spelling() {
+    let entry = register(0);
+    let mut bytes = entry.to_wire();
+    let at = bytes.windows(5).position(|w| w == b"[::1]").unwrap();
+    // The same address, but not as it is written.
+    bytes.splice(at..at + 5, *b"[::0001]");
+    bytes[at - 4] += 3;
+    assert_eq!(Entry::from_wire(&bytes).as_ref(), Ok(&entry));
+    assert!(Entry::from_canonical(&bytes).is_err());
+}
+
+#[test]
+fn genesis_bytes_do_not_change() {
+    let genesis = genesis(2, Params::for_epoch(EPOCH, OPENING));
+    assert_eq!(Genesis::from_wire(&genesis.to_wire()).as_ref(), Ok(&genesis));
+    assert_eq!(genesis.hash().to_string(), "GOLDEN_GENESIS");
+}
+
+#[test]
+fn the_state_of_a_small_ledger_does_not_change() {
+    let mut world = small_world(500);
+    world.pass_epoch();
+    world.take(&[receipt(0, 0, 0, 0, counters(90, 1))]);
+    world.pass_epoch();
+    world.take(&[usage(0, account(0), 0, 1, 100)]);
+    world.pass_epoch();
+    assert_eq!(world.state().root().to_string(), "GOLDEN_STATE");
+}
+
+#[test]
+fn unknown_entries_are_refused() {
+    for tag in [0, 6, 31, 37, 255] {
+        let bytes = [[tag].as_slice(), &[0; 64]].concat();
+        assert!(Entry::from_wire(&bytes).is_err(), "{tag}");
+    }
+    let Entry::Submitted(Submission::Register(_)) = register(0) else { panic!("a submission") };
+}
