@@ -142,8 +142,8 @@ impl Verified {
     }
 
     /// The entry.
-    pub fn entry(&self) -> &Entry {
-        &self.0
+    pub fn into_entry(self) -> Entry {
+        self.0
     }
 }
 

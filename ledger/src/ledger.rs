@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use protocol::ids::PublicKey;
 use protocol::keys::{KeyFileError, random};
 use protocol::ledger_api::Outcome;
@@ -108,7 +109,7 @@ pub struct Ledger {
     handle: Handle,
     reader: Reader,
     /// Held as long as the ledger is open.
-    _lock: File,
+    lock: File,
 }
 
 impl std::fmt::Debug for Ledger {
@@ -152,7 +153,7 @@ impl Ledger {
         let id = chain.head().chain;
         let shared = Shared::new(chain);
         let (writer, handle) = Writer::new(shared.clone(), store, key.clone(), timing);
-        Ok(Self { endpoint, addr, key, chain: id, shared, writer, handle, reader, _lock: lock })
+        Ok(Self { endpoint, addr, key, chain: id, shared, writer, handle, reader, lock })
     }
 
     /// Its key, as nodes and gateways pin it.
@@ -177,21 +178,30 @@ impl Ledger {
 
     /// Serves until `stop`, or until the disk fails. What was taken in by then
     /// is answered and on disk.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
-        let Self { endpoint, key, shared, writer, handle, reader, _lock, .. } = self;
-        // The writer outlives the server, which drains through it.
+    //
+    // Boxed: outside of this crate the compiler cannot tell that the future is
+    // `Send`.
+    pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, Result<(), RunError>> {
+        Box::pin(self.serve(stop))
+    }
+
+    async fn serve(self, stop: CancellationToken) -> Result<(), RunError> {
+        let Self { endpoint, key, shared, writer, handle, reader, lock, .. } = self;
+        // The writer outlives the server, which drains through it. Whoever
+        // drops this future stops both.
         let (serving, writing) = (stop.child_token(), CancellationToken::new());
+        let (_serve, write) = (serving.clone().drop_guard(), writing.clone().drop_guard());
         let service = Service::new(shared, handle, reader.clone(), key);
-        let server = async {
-            server::serve(endpoint, service, serving.clone()).await;
-            writing.cancel();
-        };
-        let writer = async {
-            let written = writer.run(writing.clone()).await;
-            serving.cancel();
-            written
-        };
-        let ((), written) = tokio::join!(server, writer);
+        let server = tokio::spawn(server::serve(endpoint, service, serving.clone()));
+        let writer = tokio::spawn(async move {
+            let _held = lock;
+            // Without a writer there is nothing to serve.
+            let _serve = serving.drop_guard();
+            writer.run(writing).await
+        });
+        server.await.expect("the server does not panic");
+        drop(write);
+        let written = writer.await.expect("the writer does not panic");
         reader.close().await;
         Ok(written?)
     }

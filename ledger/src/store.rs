@@ -259,7 +259,7 @@ impl Reader {
     }
 
     /// Closes all connections.
-    pub async fn close(&self) {
+    pub async fn close(self) {
         self.pool.close().await;
     }
 }

@@ -6,7 +6,7 @@
 //! nobody sees what is not on disk. After a failed commit what is in memory is
 //! ahead of the disk: the ledger stops, and the next start rebuilds it.
 
-use std::iter::Peekable;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -66,24 +66,10 @@ impl Shared {
     }
 }
 
+/// Entries that may be written once they are checked, and who asks.
 struct Job {
-    work: Work,
+    entries: Vec<Entry>,
     done: oneshot::Sender<Vec<Outcome>>,
-}
-
-enum Work {
-    Submissions(Vec<Verified>),
-    Deposit(Entry),
-}
-
-impl Work {
-    fn entries(&self) -> impl Iterator<Item = &Entry> {
-        let (submitted, deposit) = match self {
-            Self::Submissions(entries) => (entries.as_slice(), None),
-            Self::Deposit(entry) => ([].as_slice(), Some(entry)),
-        };
-        submitted.iter().map(Verified::entry).chain(deposit)
-    }
 }
 
 /// Brings entries to the writer.
@@ -101,18 +87,18 @@ impl std::fmt::Debug for Handle {
 impl Handle {
     /// Submits entries. When this returns, those with `Ok` are on disk.
     pub async fn submit(&self, entries: Vec<Verified>) -> Result<Vec<Outcome>, Stopped> {
-        self.run(Work::Submissions(entries)).await
+        self.run(entries.into_iter().map(Verified::into_entry).collect()).await
     }
 
     /// Brings money in. The same id again changes nothing.
     pub async fn deposit(&self, deposit: Deposit) -> Result<Outcome, Stopped> {
-        let outcomes = self.run(Work::Deposit(Entry::Deposit(deposit))).await?;
+        let outcomes = self.run(vec![Entry::Deposit(deposit)]).await?;
         outcomes.into_iter().next().ok_or(Stopped)
     }
 
-    async fn run(&self, work: Work) -> Result<Vec<Outcome>, Stopped> {
+    async fn run(&self, entries: Vec<Entry>) -> Result<Vec<Outcome>, Stopped> {
         let (done, answer) = oneshot::channel();
-        self.jobs.send(Job { work, done }).await.map_err(|_| Stopped)?;
+        self.jobs.send(Job { entries, done }).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
     }
 }
@@ -172,16 +158,17 @@ impl Writer {
     /// Writes what is due and what `jobs` bring, in as many blocks as it takes,
     /// and answers. Tells whether there was anything to write.
     async fn write(&mut self, jobs: &mut Vec<Job>) -> Result<bool, WriteError> {
-        let mut outcomes: Vec<Vec<Outcome>> = jobs.iter().map(|_| Vec::new()).collect();
-        let entries = jobs.iter().enumerate();
-        let mut waiting = entries
-            .flat_map(|(job, Job { work, .. })| work.entries().map(move |e| (job, e)))
-            .peekable();
+        let mut waiting = VecDeque::new();
+        let mut answers = Vec::with_capacity(jobs.len());
+        for (asker, Job { entries, done }) in jobs.drain(..).enumerate() {
+            answers.push((done, Vec::with_capacity(entries.len())));
+            waiting.extend(entries.into_iter().map(|entry| (asker, entry)));
+        }
         let mut wrote = false;
         loop {
             let mut chain = self.shared.chain.write().await;
             chain.begin((self.timing.now_ms)());
-            let entries = fill_block(&mut chain, &mut waiting, &mut outcomes);
+            let entries = fill_block(&mut chain, &mut waiting, &mut answers);
             if !entries.is_empty() {
                 let header = chain.finish();
                 let finality = header.signed(&self.key);
@@ -192,51 +179,44 @@ impl Writer {
                 wrote = true;
             }
             drop(chain);
-            if waiting.peek().is_none() {
+            if waiting.is_empty() {
                 break;
             }
         }
-        drop(waiting);
-        for (job, outcomes) in jobs.drain(..).zip(outcomes) {
-            let _ = job.done.send(outcomes); // The caller may be gone; the entries stand.
+        for (done, outcomes) in answers {
+            let _ = done.send(outcomes); // The caller may be gone; the entries stand.
         }
         Ok(wrote)
     }
 }
 
+/// Who waits for an answer, and what it is so far.
+type Answer = (oneshot::Sender<Vec<Outcome>>, Vec<Outcome>);
+
 /// Checks and applies entries until the block is full or none waits. Changes
 /// of epochs come first: they decide what may follow.
-fn fill_block<'a>(
+fn fill_block(
     chain: &mut Chain,
-    waiting: &mut Peekable<impl Iterator<Item = (usize, &'a Entry)>>,
-    outcomes: &mut [Vec<Outcome>],
+    waiting: &mut VecDeque<(usize, Entry)>,
+    answers: &mut [Answer],
 ) -> Vec<Entry> {
-    let mut block = Vec::new();
-    let mut room = BLOCK_BYTES_MAX;
-    let fits = |block: &Vec<Entry>, room: &mut usize, entry: &Entry| {
-        let len = entry.to_wire().len();
-        let fits = block.len() < BLOCK_ENTRIES_MAX && len <= *room;
-        if fits {
-            *room -= len;
-        }
-        fits
-    };
+    let mut block = Draft::default();
     while let Some(entry) = chain.state().due() {
-        if !fits(&block, &mut room, &entry) {
-            return block;
+        if !block.has_room_for(&entry) {
+            return block.entries;
         }
         chain.add(&entry).expect("what is due may follow");
         tracing::debug!(?entry, "epochs move on");
         block.push(entry);
     }
-    while let Some(&(job, entry)) = waiting.peek() {
-        if !fits(&block, &mut room, entry) {
-            return block;
+    while let Some((asker, entry)) = waiting.pop_front() {
+        if !block.has_room_for(&entry) {
+            waiting.push_front((asker, entry));
+            return block.entries;
         }
-        waiting.next();
-        outcomes[job].push(match chain.add(entry) {
+        answers[asker].1.push(match chain.add(&entry) {
             Ok(()) => {
-                block.push(entry.clone());
+                block.push(entry);
                 Ok(())
             }
             Err(Rejection::Known) => Ok(()),
@@ -246,5 +226,24 @@ fn fill_block<'a>(
             }
         });
     }
-    block
+    block.entries
+}
+
+/// The entries of a block that is being made.
+#[derive(Default)]
+struct Draft {
+    entries: Vec<Entry>,
+    bytes: usize,
+}
+
+impl Draft {
+    fn has_room_for(&self, entry: &Entry) -> bool {
+        self.entries.len() < BLOCK_ENTRIES_MAX
+            && self.bytes + entry.to_wire().len() <= BLOCK_BYTES_MAX
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.bytes += entry.to_wire().len();
+        self.entries.push(entry);
+    }
 }

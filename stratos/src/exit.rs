@@ -83,6 +83,16 @@ impl From<crate::admin::AdminError> for Failure {
     }
 }
 
+impl From<crate::cluster::StartError> for Failure {
+    fn from(error: crate::cluster::StartError) -> Self {
+        use crate::cluster::StartError;
+        match error {
+            StartError::Folder(folder) if folder.is_usage() => Self::usage(folder),
+            other => Self::operation(other),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ use stratos::cli::ledger::{LedgerArgs, LedgerCommand};
 use stratos::cli::node::NodeArgs;
 use stratos::cli::{Cli, Command, ledger};
 use stratos::exit::{Failure, conclude};
+use stratos::telemetry::{self, LogFormat};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -20,7 +21,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::operation(format!("cannot start the runtime: {error}")))?;
     match cli.command {
-        Command::Up(_) => not_wired(),
+        Command::Up(args) => serve(&runtime, cli.log_format, "up", args.run()),
         Command::Gateway(args) => run_gateway(&args),
         Command::Node(args) => match (args.command, args.role) {
             (Some(command), _) => runtime.block_on(command.run()),
@@ -31,7 +32,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             (Some(LedgerCommand::Export { file, reach }), _) => {
                 runtime.block_on(ledger::export(&file, &reach))
             }
-            (Some(LedgerCommand::Verify(_)), _) => not_wired(),
+            (Some(LedgerCommand::Verify(args)), _) => args.run(),
             (None, Some(role)) => LedgerArgs::prepare(&role)?.map_or(Ok(()), |_| not_wired()),
             (None, None) => unreachable!("clap asks for one of them"),
         },
@@ -43,6 +44,19 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Presign(args) => args.run(),
         Command::Completions(args) => args.run(),
     }
+}
+
+/// Runs a long-lived process with logs and traces set up.
+fn serve(
+    runtime: &tokio::runtime::Runtime,
+    format: LogFormat,
+    role: &str,
+    work: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let telemetry = runtime.block_on(async { telemetry::init(format, role) })?;
+    let ended = runtime.block_on(work);
+    telemetry.shutdown();
+    ended
 }
 
 fn run_gateway(args: &GatewayArgs) -> Result<(), Failure> {

@@ -1,7 +1,6 @@
 //! Bytes that must never change: what is hashed and signed today is verified
 //! for as long as the ledger lives.
 
-use protocol::ledger_api::Submission;
 use protocol::price::Amount;
 use protocol::statement::TransferId;
 use protocol::wire::Wire;
@@ -44,7 +43,10 @@ fn header_bytes_do_not_change() {
     assert_eq!(hex::encode(&bytes), golden);
     assert_eq!(bytes.len(), Header::LEN);
     assert_eq!(Header::from_wire(&bytes), Ok(header()));
-    assert_eq!(header().hash().to_string(), "GOLDEN_HEADER_HASH");
+    assert_eq!(
+        header().hash().to_string(),
+        "025bc8d0ecc588289ad287b7980765977b5ba3f991fbfa0828df7140cfbdb941"
+    );
 }
 
 #[test]
@@ -66,7 +68,10 @@ fn a_checkpoint_is_a_signed_note() {
     let (text, signature) = note.split_once("\n\n").unwrap();
     assert_eq!(format!("{text}\n"), checkpoint(&header()));
     assert!(signature.starts_with(&format!("\u{2014} {name} ")) && signature.ends_with('\n'));
-    assert_eq!(blake3::hash(note.as_bytes()).to_hex().as_str(), "GOLDEN_NOTE");
+    assert_eq!(
+        blake3::hash(note.as_bytes()).to_hex().as_str(),
+        "0ee6b7997273c63b4485b8a0a7e1bd6fceb907e174e61402edd91d10605e12b4"
+    );
 }
 
 #[track_caller]
@@ -90,13 +95,13 @@ fn entry_bytes_do_not_change() {
     assert_eq!(hex::encode(Entry::Deposit(deposit.clone()).to_wire()), bytes);
 
     // Ed25519 is deterministic, so a hash stands for layout and signatures.
-    check(&close, "G_CLOSE");
-    check(&Entry::Deposit(deposit), "G_DEPOSIT");
-    check(&register(0), "G_REGISTER");
-    check(&receipt(0, 0, 1, 2, counters(3, 4)), "G_RECEIPT");
-    check(&open(0, account(0)), "G_OPEN");
-    check(&reserve(0, account(0), 1, 5), "G_RESERVE");
-    check(&usage(0, account(0), 1, 1, 5), "G_USAGE");
+    check(&close, "07de20612a916a37");
+    check(&Entry::Deposit(deposit), "45d8170a59f39c93");
+    check(&register(0), "7aad4fc8a82ad664");
+    check(&receipt(0, 0, 1, 2, counters(3, 4)), "450e1d77f946dc37");
+    check(&open(0, account(0)), "064300c6451a677f");
+    check(&reserve(0, account(0), 1, 5), "f36b0d0fa5dbfec8");
+    check(&usage(0, account(0), 1, 1, 5), "bf58753100724f42");
 }
 
 #[test]
@@ -115,7 +120,10 @@ fn an_address_has_one_spelling() {
 fn genesis_bytes_do_not_change() {
     let genesis = genesis(2, Params::for_epoch(EPOCH, OPENING));
     assert_eq!(Genesis::from_wire(&genesis.to_wire()).as_ref(), Ok(&genesis));
-    assert_eq!(genesis.hash().to_string(), "GOLDEN_GENESIS");
+    assert_eq!(
+        genesis.hash().to_string(),
+        "581555dd83d44cbac2f310a630118303a46096eb191558f14f2778b3d224ba22"
+    );
 }
 
 #[test]
@@ -126,7 +134,10 @@ fn the_state_of_a_small_ledger_does_not_change() {
     world.pass_epoch();
     world.take(&[usage(0, account(0), 0, 1, 100)]);
     world.pass_epoch();
-    assert_eq!(world.state().root().to_string(), "GOLDEN_STATE");
+    assert_eq!(
+        world.state().root().to_string(),
+        "2fe9c26a28d4745db8aa97d62455fdd31d9ed13487754ebcac905e12cffe3093"
+    );
 }
 
 #[test]
@@ -135,5 +146,4 @@ fn unknown_entries_are_refused() {
         let bytes = [[tag].as_slice(), &[0; 64]].concat();
         assert!(Entry::from_wire(&bytes).is_err(), "{tag}");
     }
-    let Entry::Submitted(Submission::Register(_)) = register(0) else { panic!("a submission") };
 }

@@ -1,16 +1,16 @@
 //! What the ledger takes, and what it does not.
 
 use protocol::ledger_api::Submission;
-use protocol::price::{Amount, Counters};
+use protocol::price::{Amount, Counters, Prices};
 use protocol::registration::{Invite, Registration};
 use protocol::statement::{TransferId, gateway_account};
 use protocol::voucher::{Receipt, VoucherError};
 use protocol::{AccountId, ChainId, Epoch, GatewayId, LedgerId, NodeId};
 
 use super::world::{
-    CHAIN, EPOCH, OPENING, PRICES, START, World, account, cosigned, counters, gateway, gateway_key, genesis,
-    invite, node, node_key, open, receipt, register, registration, reserve, sequencer, small_world, usage,
-    voucher,
+    CHAIN, EPOCH, OPENING, PRICES, START, World, account, cosigned, counters, gateway, gateway_key,
+    genesis, invite, node, node_key, open, receipt, register, registration, reserve, sequencer,
+    small_world, usage, voucher,
 };
 use crate::account::{Account, BookError, Party};
 use crate::entry::{Deposit, Entry};
@@ -60,7 +60,7 @@ fn a_node_needs_an_invite_that_is_good() {
 
 #[test]
 fn a_node_moves_with_a_higher_serial() {
-    let mut world = small_world(0);
+    let mut world = small_world(1);
     let mut moved = registration(0, 2, None);
     moved.addr = "10.0.0.1:9".parse().unwrap();
     let moved = moved.signed(&node_key(0));
@@ -121,22 +121,21 @@ fn a_reserve_is_made_once_and_of_money_that_is_there() {
 
 #[test]
 fn a_deposit_counts_once() {
-    let mut world = small_world(0);
-    let deposit = |amount| Entry::Deposit(Deposit {
-        id: TransferId([1; 16]),
-        account: account(0),
-        amount: Amount(amount),
-    });
+    let mut world = small_world(1);
+    let deposit = |amount| {
+        Entry::Deposit(Deposit {
+            id: TransferId([1; 16]),
+            account: account(0),
+            amount: Amount(amount),
+        })
+    };
     let before = world.state().book().supply();
     assert_eq!(world.offer(deposit(5)), Ok(()));
     assert_eq!(world.offer(deposit(5)), Err(Rejection::Known));
     assert_eq!(world.offer(deposit(6)), Err(Rejection::TransferReused));
     assert_eq!(world.state().book().supply(), Amount(before.0 + 5));
-    let overflow = Deposit {
-        id: TransferId([2; 16]),
-        account: account(0),
-        amount: Amount(u128::MAX),
-    };
+    let overflow =
+        Deposit { id: TransferId([2; 16]), account: account(0), amount: Amount(u128::MAX) };
     let overflow = world.offer(Entry::Deposit(overflow));
     assert_eq!(overflow, Err(Rejection::Book(BookError::Overflow)));
 }
@@ -288,26 +287,33 @@ fn a_gateway_that_does_not_add_up_has_its_epoch_voided() {
     check_void(5_000, None, &mismatch(0));
     check_void(5_000, Some(999), &mismatch(999));
     check_void(5_000, Some(1_001), &mismatch(1_001));
-    let uncovered = VoidReason::Uncovered {
-        account: account(0),
-        amount: Amount(1000),
-        reserved: Amount(999),
-    };
+    let uncovered =
+        VoidReason::Uncovered { account: account(0), amount: Amount(1000), reserved: Amount(999) };
     check_void(999, Some(1_000), &uncovered);
 }
 
 #[test]
 fn amounts_beyond_counting_void_an_epoch_and_nothing_else() {
-    let mut world = small_world(500);
+    let prices = Prices { put_bytes: u64::MAX, get_bytes: u64::MAX, ..PRICES };
+    let params = Params::for_epoch(EPOCH, OPENING);
+    let dear = Genesis::new(CHAIN, &sequencer(), vec![gateway(0)], START, params, prices).unwrap();
+    let sheet = dear.price_sheet().sheet.id();
+    let mut world = World::of(dear);
+    world.take(&[register(0), register(1)]);
     world.pass_epoch();
-    let huge = Counters { put_bytes: u64::MAX, get_bytes: u64::MAX, ..counters(0, u64::MAX) };
-    let lanes: Vec<Entry> = (0..64).map(|lane| receipt(0, 0, 0, lane, huge)).collect();
-    world.take(&lanes);
+    for n in 0..2 {
+        let huge = Counters { get_bytes: u64::MAX, ..counters(u64::MAX, 1) };
+        let mut body = voucher(0, n, 0, 0, huge);
+        body.amount = huge.amount(&prices);
+        body.price_sheet = sheet;
+        world.take(&[submitted(cosigned(0, n, body))]);
+    }
+    let before = world.state().book().clone();
     world.pass_epoch();
     world.pass_epoch();
     let summary = world.state().summary(Epoch(0)).unwrap();
-    assert!(summary.void.contains_key(&gateway(0)));
-    assert_eq!(summary.debited, Amount::ZERO);
+    assert_eq!(summary.void.get(&gateway(0)), Some(&VoidReason::Overflow));
+    assert_eq!(*world.state().book(), before);
 }
 
 #[test]
@@ -350,8 +356,7 @@ fn a_genesis_must_make_sense() {
     let params = Params::for_epoch(EPOCH, OPENING);
     let begin = |params: &Params, gateways: Vec<GatewayId>| {
         let prices = PRICES;
-        Genesis::new(CHAIN, &sequencer(), gateways, 0, params.clone(), prices)
-            .map(|_| ())
+        Genesis::new(CHAIN, &sequencer(), gateways, 0, params.clone(), prices).map(|_| ())
     };
     assert_eq!(begin(&params, vec![gateway(0), gateway(0)]), Ok(()), "named twice, listed once");
     let mut wrong = params.clone();

@@ -100,7 +100,8 @@ pub(crate) fn register(n: u8) -> Entry {
 }
 
 pub(crate) fn open(g: u8, account: AccountId) -> Entry {
-    let opening = AccountOpening { chain: CHAIN, gateway: gateway(g), account, signature: UNSIGNED };
+    let opening =
+        AccountOpening { chain: CHAIN, gateway: gateway(g), account, signature: UNSIGNED };
     Entry::Submitted(Submission::OpenAccount(Box::new(opening.signed(&gateway_key(g)))))
 }
 
@@ -165,7 +166,11 @@ impl World {
     }
 
     pub(crate) fn with(gateways: u8, params: Params) -> Self {
-        let chain = Chain::new(genesis(gateways, params)).unwrap();
+        Self::of(genesis(gateways, params))
+    }
+
+    pub(crate) fn of(genesis: Genesis) -> Self {
+        let chain = Chain::new(genesis).unwrap();
         let header = chain.head().clone();
         let finality = header.signed(&sequencer());
         let blocks = vec![Block { header, entries: Vec::new(), finality }];
@@ -241,5 +246,16 @@ impl World {
 pub(crate) fn small_world(reserved: u128) -> World {
     let mut world = World::new(1);
     world.take(&[register(0), open(0, account(0)), reserve(0, account(0), 1, reserved)]);
+    world
+}
+
+/// A network whose first epoch is settled.
+pub(crate) fn lived() -> World {
+    let mut world = small_world(5_000);
+    world.pass_epoch();
+    world.take(&[receipt(0, 0, 0, 0, counters(990, 1))]);
+    world.pass_epoch();
+    world.take(&[usage(0, account(0), 0, 1, 1_000)]);
+    world.pass_epoch();
     world
 }

@@ -1,6 +1,7 @@
 //! `stratos ledger`: the ledger as a process of its own, and taking it away to
 //! check it.
 
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -12,6 +13,7 @@ use crate::admin::AdminClient;
 use crate::cli::Reach;
 use crate::cli::output::print;
 use crate::cli::role::{RoleArgs, print_id};
+use crate::cli::table::facts;
 use crate::config::{LedgerConfig, LedgerFile};
 use crate::exit::Failure;
 use crate::units::show_size;
@@ -78,6 +80,29 @@ impl LedgerArgs {
             return Ok(None);
         }
         Ok(Some(LedgerConfig::load(&role.config)?))
+    }
+}
+
+impl VerifyArgs {
+    /// Replays the file; an export that is not good is a failure.
+    pub fn run(&self) -> Result<(), Failure> {
+        let shown = self.file.display();
+        let file = std::fs::File::open(&self.file)
+            .map_err(|error| Failure::operation(format!("cannot read {shown}: {error}")))?;
+        let report = ledger::verify(BufReader::new(file));
+        print(self.json, &report, || {
+            facts([
+                ("blocks", report.blocks.to_string()),
+                ("entries", report.entries.to_string()),
+                ("conserved", if report.conserved { "yes" } else { "no" }.to_owned()),
+            ])
+        })?;
+        if report.is_ok() {
+            return Ok(());
+        }
+        let height = report.first_bad_height.unwrap_or_default();
+        let why = report.error.unwrap_or_else(|| "the sums do not conserve".to_owned());
+        Err(Failure::operation(format!("{shown} is not a good ledger: block {height}: {why}")))
     }
 }
 

@@ -19,6 +19,7 @@ pub mod output;
 pub mod presign;
 mod reach;
 pub mod role;
+pub mod signals;
 pub mod table;
 pub mod up;
 

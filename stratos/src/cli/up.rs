@@ -1,5 +1,6 @@
 //! `stratos up`: the whole network in one process.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +8,13 @@ use std::time::Duration;
 use clap::Args;
 use erasure::Scheme;
 
+use crate::cli::output::print_text;
+use crate::cli::signals::Signals;
+use crate::cluster::{Cluster, ClusterOptions, Fixed};
 use crate::config::is_region;
+use crate::endpoint::{Endpoint, FILE_NAME};
+use crate::exit::Failure;
+use crate::notify;
 use crate::units::parse_duration;
 
 /// Run a whole network on this machine: gateway, nodes and ledger in one process.
@@ -66,4 +73,75 @@ fn parse_epoch(text: &str) -> Result<Duration, String> {
     let epoch = parse_duration(text).map_err(|error| error.to_string())?;
     let (min, max) = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
     if (min..=max).contains(&epoch) { Ok(epoch) } else { Err("write 1s to 7d".to_owned()) }
+}
+
+impl UpArgs {
+    /// Runs the network until a signal, then stops it in good order.
+    pub async fn run(self) -> Result<(), Failure> {
+        let mut signals = Signals::listen()?;
+        let options = ClusterOptions {
+            dir: self.dir,
+            listen: self.listen,
+            fixed: Fixed {
+                nodes: self.nodes,
+                scheme: self.scheme,
+                region: self.region,
+                epoch: self.epoch,
+            },
+        };
+        let mut cluster = tokio::select! {
+            started = Cluster::start(options) => started?,
+            () = signals.next() => return Ok(()),
+        };
+        print_text(&greeting(&cluster))?;
+        notify::ready()?;
+        let ended = tokio::select! {
+            () = signals.next() => None,
+            why = cluster.ended() => Some(why),
+        };
+        notify::stopping()?;
+        tracing::info!("stopping: requests under way are finished; a second signal ends at once");
+        tokio::select! {
+            () = cluster.stop() => {}
+            () = signals.next() => tracing::warn!("ended at once"),
+        }
+        ended.map_or(Ok(()), |why| Err(Failure::operation(format!("the network stopped: {why}"))))
+    }
+}
+
+/// What to paste where. The secret is shown on a terminal only: what is piped
+/// ends in logs.
+fn greeting(cluster: &Cluster) -> String {
+    let Endpoint { endpoint, region, access_key_id: id, secret_access_key, admin_endpoint, .. } =
+        cluster.endpoint();
+    let file = cluster.dir().join(FILE_NAME);
+    let secret = if std::io::stdout().is_terminal() {
+        secret_access_key.clone()
+    } else {
+        format!("(in {})", file.display())
+    };
+    let (scheme, nodes) = (cluster.folder().scheme(), cluster.folder().nodes());
+    format!(
+        "\
+stratos is up: {nodes} nodes, scheme {scheme}, data in {dir}
+
+  endpoint    {endpoint}
+  region      {region}
+  access key  {id}
+  secret      {secret}
+  admin       {admin_endpoint}
+
+aws-cli:
+  export AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY='{secret}' AWS_DEFAULT_REGION={region}
+  aws --endpoint-url {endpoint} s3 mb s3://photos
+
+rclone:
+  rclone config create stratos s3 provider=Other endpoint={endpoint} region={region} \\
+    access_key_id={id} secret_access_key='{secret}' force_path_style=true
+  rclone mkdir stratos:photos
+
+Ctrl-C stops it in good order.
+",
+        dir = cluster.dir().display(),
+    )
 }

@@ -1,0 +1,417 @@
+//! The invariants of the ledger, over random histories: several gateways,
+//! nodes and accounts, late and repeated arrival, statements that do not add
+//! up, reserves that do not suffice. What should come out is computed a second
+//! time here, with nothing of the ledger's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use protocol::price::Amount;
+use protocol::{AccountId, Epoch};
+
+use super::world::{
+    EPOCH, OPENING, PRICES, World, account, counters, gateway, node, open, receipt, register,
+    reserve, usage,
+};
+use crate::account::{Account, Book, Party};
+use crate::entry::Entry;
+use crate::epoch::Summary;
+use crate::genesis::Params;
+use crate::settlement::settle;
+use crate::state::{Rejection, State};
+
+const GATEWAYS: u8 = 3;
+const NODES: u8 = 4;
+/// Accounts of each gateway.
+const ACCOUNTS: u8 = 2;
+
+/// How a gateway states what its accounts used.
+#[derive(Clone, Copy, Debug)]
+enum Stating {
+    /// So that it adds up, split at this percentage.
+    Honestly(u8),
+    /// One atto-credit too much.
+    TooMuch,
+    /// Not at all.
+    Silently,
+}
+
+/// Traffic of one lane: gateway, node, lane, and the steps of its counters.
+type Traffic = (u8, u8, u16, Vec<u64>);
+
+#[derive(Clone, Debug)]
+struct EpochPlan {
+    /// Gateway, account and amount.
+    reserves: Vec<(u8, u8, u32)>,
+    traffic: Vec<Traffic>,
+    stating: Vec<Stating>,
+    /// Decides the order of arrival.
+    shuffle: u64,
+}
+
+fn stating() -> impl Strategy<Value = Stating> {
+    prop_oneof![
+        6 => (0u8..=100).prop_map(Stating::Honestly),
+        1 => Just(Stating::TooMuch),
+        1 => Just(Stating::Silently),
+    ]
+}
+
+fn epoch_plan() -> impl Strategy<Value = EpochPlan> {
+    let traffic = (0..GATEWAYS, 0..NODES, 0u16..2, prop::collection::vec(0u64..50_000, 1..4));
+    (
+        prop::collection::vec((0..GATEWAYS, 0..ACCOUNTS, 1u32..400_000), 0..5),
+        prop::collection::vec(traffic, 0..7),
+        prop::collection::vec(stating(), usize::from(GATEWAYS)),
+        any::<u64>(),
+    )
+        .prop_map(|(reserves, traffic, stating, shuffle)| EpochPlan {
+            reserves,
+            traffic,
+            stating,
+            shuffle,
+        })
+}
+
+fn plans() -> impl Strategy<Value = Vec<EpochPlan>> {
+    prop::collection::vec(epoch_plan(), 1..4)
+}
+
+fn account_of(g: u8, a: u8) -> AccountId {
+    account(g * ACCOUNTS + a)
+}
+
+/// A reproducible disorder.
+fn shuffled(mut entries: Vec<Entry>, seed: u64) -> Vec<Entry> {
+    entries.sort_by_cached_key(|entry| {
+        let hash = blake3::keyed_hash(&entry.hash().0, &seed.to_le_bytes());
+        *hash.as_bytes()
+    });
+    entries
+}
+
+/// The receipts of an epoch, overtaken ones among them, and what is claimed in
+/// the end: amount and bytes by gateway and node.
+fn receipts(epoch: u64, plan: &EpochPlan) -> (Vec<Entry>, BTreeMap<(u8, u8), (u128, u64)>) {
+    let mut entries = Vec::new();
+    let mut claimed = BTreeMap::<(u8, u8), (u128, u64)>::new();
+    let mut lanes = BTreeSet::new();
+    for &(g, n, lane, ref steps) in &plan.traffic {
+        if !lanes.insert((g, n, lane)) {
+            continue;
+        }
+        let (mut bytes, mut operations) = (0, 0);
+        for step in steps {
+            bytes += step;
+            operations += 1;
+            entries.push(receipt(g, n, epoch, lane, counters(bytes, operations)));
+        }
+        let claim = claimed.entry((g, n)).or_default();
+        claim.0 += counters(bytes, operations).amount(&PRICES).0;
+        claim.1 += bytes;
+    }
+    (entries, claimed)
+}
+
+/// What each account is said to have used.
+fn statements(plan: &EpochPlan, g: u8, owed: u128) -> Vec<(u8, u128)> {
+    match plan.stating[usize::from(g)] {
+        Stating::Honestly(_) if owed == 0 => Vec::new(),
+        Stating::Honestly(percent) => {
+            let first = owed * u128::from(percent) / 100;
+            vec![(0, first), (1, owed - first)]
+        }
+        Stating::TooMuch => vec![(0, owed + 1)],
+        Stating::Silently => Vec::new(),
+    }
+}
+
+/// What must hold of the money, by plain arithmetic.
+#[derive(Debug, Default, PartialEq, Eq, Clone)]
+struct Model {
+    available: BTreeMap<(u8, u8), u128>,
+    reserved: BTreeMap<(u8, u8), u128>,
+    spent: BTreeMap<(u8, u8), u128>,
+    nodes: BTreeMap<u8, u128>,
+    gateways: BTreeMap<u8, u128>,
+    repair: u128,
+    treasury: u128,
+}
+
+impl Model {
+    fn new() -> Self {
+        let mut model = Self::default();
+        for g in 0..GATEWAYS {
+            for a in 0..ACCOUNTS {
+                model.available.insert((g, a), OPENING.0);
+            }
+        }
+        model
+    }
+
+    fn reserve(&mut self, g: u8, a: u8, amount: u128) -> bool {
+        let available = self.available.get_mut(&(g, a)).unwrap();
+        if *available < amount {
+            return false;
+        }
+        *available -= amount;
+        *self.reserved.entry((g, a)).or_default() += amount;
+        true
+    }
+
+    fn settle(&mut self, plan: &EpochPlan, claimed: &BTreeMap<(u8, u8), (u128, u64)>) {
+        let mut earned = BTreeMap::<u8, u128>::new();
+        let mut live = Vec::new();
+        for g in 0..GATEWAYS {
+            let claims: Vec<_> = claimed.iter().filter(|((of, _), _)| *of == g).collect();
+            let owed: u128 = claims.iter().map(|(_, claim)| claim.0).sum();
+            let stated = statements(plan, g, owed);
+            let adds_up = stated.iter().map(|(_, amount)| amount).sum::<u128>() == owed;
+            let reserved = |a| self.reserved.get(&(g, a)).copied().unwrap_or_default();
+            let covered = stated.iter().all(|&(a, amount)| amount <= reserved(a));
+            if !adds_up || !covered || claims.is_empty() {
+                continue;
+            }
+            live.push(g);
+            for (a, amount) in stated {
+                *self.reserved.entry((g, a)).or_default() -= amount;
+                *self.spent.entry((g, a)).or_default() += amount;
+            }
+            for ((_, n), claim) in claims {
+                *earned.entry(*n).or_default() += claim.0;
+            }
+        }
+        let debited: u128 = earned.values().sum();
+        let mut left = debited;
+        for (n, d) in earned {
+            let gross = d * 6 / 10;
+            let tax = gross.div_ceil(100);
+            *self.nodes.entry(n).or_default() += gross - tax;
+            self.repair += tax;
+            left -= gross;
+        }
+        for &g in &live {
+            let gross = debited * 2 / 10 / live.len() as u128;
+            let tax = gross.div_ceil(100);
+            *self.gateways.entry(g).or_default() += gross - tax;
+            self.repair += tax;
+            left -= gross;
+        }
+        self.treasury += left;
+    }
+
+    #[track_caller]
+    fn assert_agrees(&self, state: &State) {
+        let book = state.book();
+        for g in 0..GATEWAYS {
+            for a in 0..ACCOUNTS {
+                let (id, key) = (account_of(g, a), (g, a));
+                let of = |map: &BTreeMap<(u8, u8), u128>| {
+                    Amount(map.get(&key).copied().unwrap_or_default())
+                };
+                assert_eq!(book.balance(Account::Available(id)), of(&self.available));
+                assert_eq!(book.balance(Account::Reserved(gateway(g), id)), of(&self.reserved));
+                assert_eq!(state.customers()[&id].spent, of(&self.spent));
+            }
+            let earned = self.gateways.get(&g).copied().unwrap_or_default();
+            assert_eq!(earnings(book, Party::Gateway(gateway(g))), earned);
+        }
+        for n in 0..NODES {
+            let earned = self.nodes.get(&n).copied().unwrap_or_default();
+            assert_eq!(earnings(book, Party::Node(node(n))), earned);
+            assert_eq!(state.nodes()[&node(n)].earned, Amount(earned));
+        }
+        assert_eq!(book.balance(Account::RepairFund), Amount(self.repair));
+        assert_eq!(book.balance(Account::Treasury), Amount(self.treasury));
+    }
+}
+
+fn earnings(book: &Book, party: Party) -> u128 {
+    let waiting = book.balance(Account::Immature(party)).0;
+    waiting + book.balance(Account::Mature(party)).0
+}
+
+fn populated() -> World {
+    let mut world = World::new(GATEWAYS);
+    let nodes: Vec<Entry> = (0..NODES).map(register).collect();
+    world.take(&nodes);
+    for g in 0..GATEWAYS {
+        let accounts: Vec<Entry> = (0..ACCOUNTS).map(|a| open(g, account_of(g, a))).collect();
+        world.take(&accounts);
+    }
+    world
+}
+
+/// Lives through the plans, one epoch after the other, and compares what the
+/// ledger holds with what it should hold. Things arrive in an order that
+/// `disorder` decides, and a second time when `twice` is set.
+fn live(plans: &[EpochPlan], disorder: u64, twice: bool) -> World {
+    let mut world = populated();
+    let mut model = Model::new();
+    let mut transfer = 0;
+    for plan in plans {
+        let epoch = world.state().open().epoch.0;
+        for &(g, a, amount) in &plan.reserves {
+            let amount = u128::from(amount);
+            transfer += 1;
+            let outcome = world.offer(reserve(g, account_of(g, a), transfer, amount));
+            assert_eq!(outcome.is_ok(), model.reserve(g, a, amount), "{outcome:?}");
+        }
+        world.pass_epoch();
+        let (entries, claimed) = receipts(epoch, plan);
+        submit(&mut world, shuffled(entries, plan.shuffle ^ disorder), twice);
+        world.pass_epoch();
+
+        let mut entries = Vec::new();
+        for g in 0..GATEWAYS {
+            let claims = claimed.iter().filter(|((of, _), _)| *of == g);
+            let owed = claims.map(|(_, claim)| claim.0).sum();
+            for (a, amount) in statements(plan, g, owed) {
+                // An earlier revision that says something else.
+                entries.push(usage(g, account_of(g, a), epoch, 1, amount / 2));
+                entries.push(usage(g, account_of(g, a), epoch, 2, amount));
+            }
+        }
+        submit(&mut world, shuffled(entries, plan.shuffle ^ disorder), twice);
+        world.pass_epoch();
+        model.settle(plan, &claimed);
+        model.assert_agrees(world.state());
+        check_summary(world.state(), Epoch(epoch), &claimed);
+    }
+    world
+}
+
+fn submit(world: &mut World, entries: Vec<Entry>, twice: bool) {
+    for outcome in world.block(&entries) {
+        assert!(matches!(outcome, Ok(()) | Err(Rejection::Known)), "{outcome:?}");
+    }
+    if twice {
+        let (before, size) = (world.state().clone(), world.chain.log().size());
+        for outcome in world.block(&entries) {
+            assert_eq!(outcome, Err(Rejection::Known));
+        }
+        assert_eq!((world.state(), world.chain.log().size()), (&before, size));
+    }
+}
+
+fn check_summary(state: &State, epoch: Epoch, claimed: &BTreeMap<(u8, u8), (u128, u64)>) {
+    let summary = state.summary(epoch).unwrap();
+    assert_eq!(summary.paid.0 + summary.tax.0 + summary.treasury.0, summary.debited.0);
+    assert!(summary.emission <= summary.treasury);
+    let good = |g: u8| !summary.void.contains_key(&gateway(g));
+    let bytes: u64 = claimed.iter().filter(|((g, _), _)| good(*g)).map(|(_, claim)| claim.1).sum();
+    assert_eq!(summary.bytes, bytes);
+    for (g, total) in &summary.totals {
+        let of = claimed.iter().filter(|((c, _), _)| gateway(*c) == *g);
+        assert_eq!(total.owed.0, of.map(|(_, claim)| claim.0).sum::<u128>());
+    }
+}
+
+fn settled(state: &State) -> BTreeMap<Epoch, Summary> {
+    let sealed = state.sealed().iter().map(|(&epoch, sealed)| (epoch, sealed.summary.clone()));
+    let mature = state.mature().iter().map(|(&epoch, summary)| (epoch, summary.clone()));
+    sealed.chain(mature).collect()
+}
+
+/// What does not depend on when things happened.
+fn result(state: &State) -> (Book, BTreeMap<Epoch, Summary>) {
+    (state.book().clone(), settled(state))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_atto_is_where_plain_arithmetic_puts_it(plans in plans()) {
+        live(&plans, 0, false);
+    }
+
+    #[test]
+    fn the_order_of_arrival_does_not_matter(plans in plans(), disorder in any::<u64>()) {
+        let (one, other) = (live(&plans, 0, false), live(&plans, disorder, false));
+        prop_assert_eq!(result(one.state()), result(other.state()));
+    }
+
+    #[test]
+    fn submitting_twice_changes_nothing(plans in plans()) {
+        let (once, twice) = (live(&plans, 0, false), live(&plans, 0, true));
+        prop_assert_eq!(once.state().root(), twice.state().root());
+        prop_assert_eq!(once.chain.head(), twice.chain.head());
+    }
+
+    #[test]
+    fn a_replay_gives_the_same_state(plans in plans()) {
+        let world = live(&plans, 0, false);
+        let replayed = world.replayed();
+        prop_assert_eq!(replayed.state(), world.state());
+        prop_assert_eq!(replayed.head(), world.chain.head());
+        prop_assert_eq!(replayed.log().root(), world.chain.log().root());
+    }
+
+    #[test]
+    fn a_settled_epoch_never_changes(plans in plans()) {
+        let mut world = live(&plans, 0, false);
+        let before = settled(world.state());
+        let (epoch, plan) = (0, &plans[0]);
+        for entry in receipts(epoch, plan).0 {
+            let closed = matches!(world.offer(entry), Err(Rejection::Closed { .. }));
+            prop_assert!(closed);
+        }
+        let earned = |world: &World| -> Vec<Amount> {
+            world.state().nodes().values().map(|member| member.earned).collect()
+        };
+        let earned_before = earned(&world);
+        for _ in 0..5 {
+            world.pass_epoch();
+        }
+        let after = settled(world.state());
+        for (epoch, summary) in &before {
+            prop_assert_eq!(after.get(epoch), Some(summary));
+        }
+        prop_assert_eq!(earned(&world), earned_before);
+        let waiting = world.state().book().balances();
+        let waiting = waiting.filter(|(account, _)| matches!(account, Account::Immature(_)));
+        prop_assert_eq!(waiting.count(), 0, "all of it is mature");
+    }
+
+    /// Payers, nodes and gateways who make traffic among themselves get back
+    /// less than they put in, whatever is minted and however it is split.
+    #[test]
+    fn a_coalition_that_pays_itself_loses(
+        amounts in prop::collection::vec(1u128..1_000_000_000, 1..8),
+        gateways in 1u8..4,
+        emission in prop_oneof![Just(0), any::<u128>()],
+    ) {
+        let params = Params { tier_emission: Amount(emission), ..Params::for_epoch(EPOCH, OPENING) };
+        let earned = (0..).map(node).zip(amounts.iter().copied()).collect();
+        let live = (0..gateways).map(gateway).collect();
+        let settled = settle(&params, &earned, &live, u128::MAX).unwrap();
+        let income = settled.paid + settled.emission;
+        prop_assert!(income <= settled.debited - settled.tax);
+        prop_assert!(settled.tax > 0 || income < settled.debited || settled.paid == 0);
+    }
+
+    /// Traffic that a node, a payer and all gateways add to an epoch that has
+    /// other traffic costs them more than it brings.
+    #[test]
+    fn traffic_for_its_own_sake_loses(
+        honest in prop::collection::vec(0u128..1_000_000_000, 1..6),
+        made in 1_000u128..1_000_000_000,
+        gateways in 1u8..4,
+    ) {
+        let params = Params::for_epoch(EPOCH, OPENING);
+        let live = (0..gateways).map(gateway).collect();
+        let income = |made: u128| {
+            let mut earned: BTreeMap<_, _> = (1..).map(node).zip(honest.iter().copied()).collect();
+            earned.insert(node(0), made);
+            let settled = settle(&params, &earned, &live, 0).unwrap();
+            let ours = |party| match party {
+                Party::Node(n) => n == node(0),
+                Party::Gateway(_) => true,
+            };
+            let payouts = settled.payouts.iter().filter(|payout| ours(payout.party));
+            payouts.map(|payout| payout.pay).sum::<u128>()
+        };
+        prop_assert!(income(made) - income(0) < made);
+    }
+}
