@@ -252,7 +252,7 @@ impl GatewayServer {
         let (news, heard) = watch::channel(None);
         let mut loops = JoinSet::new();
         loops.spawn(watching::ledger(gateway.clone(), client.clone(), news, after.child_token()));
-        loops.spawn(watching::nodes(gateway.clone(), after.child_token()));
+        loops.spawn(watching::nodes(gateway.clone(), heard.clone(), after.child_token()));
         loops.spawn(collect::run(gateway.clone(), after.child_token()));
         loops.spawn(settle::run(gateway.clone(), client.clone(), heard, after.child_token()));
 

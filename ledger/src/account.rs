@@ -2,7 +2,7 @@
 //! to another. It is made by [`Book::mint`] alone.
 //!
 //! Double-entry: a transfer names both sides, so the sum of all balances
-//! changes only when money is minted, and [`Book::assert_conserved`] holds
+//! changes only when money is minted, and [`Book::is_conserved`] holds
 //! after every entry. Not here: who may move what (`state`), and which
 //! transfers were made before (`state` keeps their ids).
 

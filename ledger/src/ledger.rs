@@ -17,7 +17,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::block::Block;
-use crate::chain::{BeginError, BlockError, Chain, Signatures};
+use crate::chain::{BeginError, BlockError, Chain, Source};
 use crate::clock::Timing;
 use crate::entry::Deposit;
 use crate::genesis::{Genesis, GenesisError, Params};
@@ -300,17 +300,18 @@ async fn replay(mut chain: Chain, reader: &Reader) -> Result<Chain, OpenError> {
     if first.header != *chain.head() || !first.entries.is_empty() {
         return Err(wrong(0, BlockError::Header("block 0")));
     }
-    first.finality.verify(&first.header).map_err(|e| wrong(0, BlockError::Finality(e)))?;
+    let mut finality = first.finality.clone();
     loop {
-        let next = chain.head().height + 1;
-        let blocks = reader.blocks(next, REPLAY_PAGE).await?;
-        if blocks.is_empty() {
+        let head = chain.head().height;
+        let blocks = reader.blocks(head + 1, REPLAY_PAGE).await?;
+        let Some(last) = blocks.last() else {
+            chain.confirm(&finality).map_err(|reason| wrong(head, reason))?;
             return Ok(chain);
-        }
+        };
+        finality = last.finality.clone();
         for block in &blocks {
-            // Entries were verified before we signed their block.
             chain
-                .extend(block, Signatures::Trust)
+                .extend(block, Source::Own)
                 .map_err(|reason| wrong(block.header.height, reason))?;
         }
     }

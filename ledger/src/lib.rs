@@ -4,7 +4,7 @@
 //! A pure core, which neither reads a clock nor does I/O: [`entry`] what stands
 //! in the log, [`genesis`] how it begins, [`state`] what it adds up to (with
 //! [`account`], [`epoch`] and [`settlement`]), [`block`], [`log`] and [`chain`]
-//! how it is chained and proved, [`export`] and [`verify`] how anyone replays
+//! how it is chained and proved, [`export`] and [`mod@verify`] how anyone replays
 //! it.
 //!
 //! Around it: [`store`] the disk, [`writer`] the one task that makes blocks,

@@ -17,7 +17,7 @@ use protocol::refusal::Refusal;
 use protocol::wire::{Wire, WireError, Writer as WireWriter};
 use protocol::{GatewayId, NodeId, SecretKey, tls};
 use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, VarInt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ use crate::store::Reader;
 use crate::writer::{Handle, Shared, Stopped};
 
 /// Connections of one key.
-const SEATS_PER_KEY: usize = 16;
+pub(crate) const SEATS_PER_KEY: usize = 16;
 /// Connections of strangers.
 const STRANGERS_MAX: usize = 256;
 /// Handshakes under way.
@@ -36,7 +36,7 @@ const HANDSHAKES_MAX: usize = 256;
 /// Requests of members that are answered at once.
 const MEMBER_WORKERS: usize = 64;
 /// Requests of strangers that are answered at once.
-const STRANGER_WORKERS: usize = 8;
+const STRANGER_WORKERS: usize = 32;
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long a request may take to arrive.
@@ -54,8 +54,8 @@ pub(crate) struct Service {
     writer: Handle,
     reader: Reader,
     key: SecretKey,
-    members: Arc<Semaphore>,
-    strangers: Arc<Semaphore>,
+    members: Semaphore,
+    strangers: Semaphore,
     /// Threads that verify signatures.
     verifiers: Arc<Semaphore>,
     seats: Seats,
@@ -74,8 +74,8 @@ impl Service {
             writer,
             reader,
             key,
-            members: Arc::new(Semaphore::new(MEMBER_WORKERS)),
-            strangers: Arc::new(Semaphore::new(STRANGER_WORKERS)),
+            members: Semaphore::new(MEMBER_WORKERS),
+            strangers: Semaphore::new(STRANGER_WORKERS),
             verifiers: Arc::new(Semaphore::new(threads)),
             seats: Seats::default(),
         })
@@ -230,28 +230,32 @@ async fn answer_request(
     send: &mut SendStream,
     recv: &mut RecvStream,
 ) -> Result<(), FrameError> {
-    let answer = match work_on(service, key, recv).await {
-        Ok(answer) => answer,
-        Err(refusal) => {
-            tracing::debug!(%refusal, peer = ?key, "request refused");
-            frame::stop_reading(recv, refusal);
-            Answer::Refused(refusal)
-        }
+    // Held until the answer has left: it bounds what answers take in memory.
+    let worker = hire(service, key).await;
+    let answer = match &worker {
+        Ok(_) => work_on(service, key, recv).await,
+        Err(refusal) => Err(*refusal),
     };
     match &answer {
-        Answer::Content(bytes) => frame::write_answer(send, Ok(bytes)).await?,
-        Answer::Refused(refusal) => frame::write_answer::<Encoded>(send, Err(*refusal)).await?,
+        Ok(encoded) => frame::write_answer(send, Ok(encoded)).await?,
+        Err(refusal) => {
+            tracing::debug!(%refusal, peer = ?key, "request refused");
+            frame::stop_reading(recv, *refusal);
+            frame::write_answer::<Encoded>(send, Err(*refusal)).await?;
+        }
     }
     // The peer may be gone already.
     let _ = send.finish();
     // What is answered while the ledger stops should still arrive.
-    let _ = send.stopped().await;
+    let _ = timeout(DRAIN, send.stopped()).await;
     Ok(())
 }
 
-enum Answer {
-    Content(Encoded),
-    Refused(Refusal),
+/// A worker for one request of this key, if one is free.
+async fn hire(service: &Service, key: PublicKey) -> Result<SemaphorePermit<'_>, Refusal> {
+    let is_member = service.is_member(key).await.map_err(|Stopped| Refusal::Stopping)?;
+    let workers = if is_member { &service.members } else { &service.strangers };
+    workers.try_acquire().map_err(|_| Refusal::Busy)
 }
 
 /// An answer that is encoded already.
@@ -271,29 +275,26 @@ async fn work_on(
     service: &Service,
     key: PublicKey,
     recv: &mut RecvStream,
-) -> Result<Answer, Refusal> {
-    let is_member = service.is_member(key).await.map_err(|Stopped| Refusal::Stopping)?;
-    let workers = if is_member { &service.members } else { &service.strangers };
-    let _worker = workers.try_acquire().map_err(|_| Refusal::Busy)?;
+) -> Result<Encoded, Refusal> {
+    let stopped = |Stopped| Refusal::Stopping;
     match read_request(recv).await? {
         LedgerRequest::Chain => {
-            let chain = service.shared.read().await.map_err(|Stopped| Refusal::Stopping)?;
-            Ok(Answer::Content(Encoded(chain.state().chain_info().to_wire())))
+            let chain = service.shared.read().await.map_err(stopped)?;
+            Ok(Encoded(chain.state().chain_info().to_wire()))
         }
         LedgerRequest::Submit(submissions) => {
-            let outcomes = submit(service, submissions).await;
-            let outcomes = outcomes.map_err(|Stopped| Refusal::Stopping)?;
-            Ok(Answer::Content(Encoded(Outcomes(outcomes).to_wire())))
+            let outcomes = submit(service, submissions).await.map_err(stopped)?;
+            Ok(Encoded(Outcomes(outcomes).to_wire()))
         }
         LedgerRequest::Query(query) => {
-            let chain = service.shared.read().await.map_err(|Stopped| Refusal::Stopping)?;
+            let chain = service.shared.read().await.map_err(stopped)?;
             if !chain.state().is_gateway(GatewayId(key.0)) {
                 return Err(Refusal::NotPermitted);
             }
             drop(chain);
             let answer =
                 query::answer(&query, &service.shared, &service.reader, &service.key).await;
-            Ok(Answer::Content(Encoded(QueryAnswer(answer).to_wire())))
+            Ok(Encoded(QueryAnswer(answer).to_wire()))
         }
     }
 }

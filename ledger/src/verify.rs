@@ -7,7 +7,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::block::Block;
-use crate::chain::{BeginError, BlockError, Chain, Signatures};
+use crate::chain::{BeginError, BlockError, Chain, Source};
 use crate::export::{LINE_MAX, LineError, parse_block, parse_genesis};
 
 /// What a replay found.
@@ -78,7 +78,7 @@ fn replay(export: &mut impl BufRead, report: &mut Report) -> Result<(), Fault> {
 
     while let Some(line) = next_line(export)? {
         let block = parse_block(&line)?;
-        chain.extend(&block, Signatures::Verify)?;
+        chain.extend(&block, Source::Foreign)?;
         count(report, &chain, block.entries.len())?;
     }
     Ok(())
@@ -89,7 +89,7 @@ fn check_first(chain: &Chain, block: &Block) -> Result<(), Fault> {
     if block.header != *chain.head() || !block.entries.is_empty() {
         return Err(Fault::First);
     }
-    block.finality.verify(&block.header).map_err(|error| BlockError::Finality(error).into())
+    Ok(chain.confirm(&block.finality)?)
 }
 
 fn count(report: &mut Report, chain: &Chain, entries: usize) -> Result<(), Fault> {

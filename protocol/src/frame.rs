@@ -75,8 +75,14 @@ pub async fn read_frame(recv: &mut RecvStream, max: usize) -> Result<Vec<u8>, Fr
     if got > max {
         return Err(FrameError::TooLong { got, max });
     }
-    let mut content = vec![0; got];
-    recv.read_exact(&mut content).await?;
+    let mut content = Vec::with_capacity(got);
+    while content.len() < got {
+        // Chunks come as they arrived: copied once, and nothing is zeroed before.
+        match recv.read_chunk(got - content.len(), true).await? {
+            Some(chunk) => content.extend_from_slice(&chunk.bytes),
+            None => return Err(ReadExactError::FinishedEarly(content.len()).into()),
+        }
+    }
     Ok(content)
 }
 

@@ -1,10 +1,12 @@
 //! Ed25519 secret keys and the files that hold them.
 //!
-//! A key file is 64 hex digits and a newline, readable by its owner alone.
+//! A key file is 64 hex digits and a newline, readable by its owner alone; or,
+//! if it is root's, by one group as well: so Kubernetes mounts a Secret for a pod
+//! that is not root.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{Signer, SigningKey};
@@ -87,7 +89,7 @@ impl SecretKey {
     pub fn load(path: &Path) -> Result<Self, KeyFileError> {
         let failed = |source| KeyFileError::Io { path: path.into(), source };
         let metadata = fs::metadata(path).map_err(failed)?;
-        if metadata.permissions().mode() & 0o077 != 0 {
+        if !is_private(metadata.mode(), metadata.uid()) {
             return Err(KeyFileError::Permissions(path.into()));
         }
         let text = Zeroizing::new(fs::read(path).map_err(failed)?);
@@ -96,6 +98,13 @@ impl SecretKey {
             .map_err(|_| KeyFileError::Content(path.into()))?;
         Ok(Self::from_seed(*seed))
     }
+}
+
+/// Whether only those can read a file who may. Root's group may read, since
+/// nobody but root decides who is in it.
+fn is_private(mode: u32, owner: u32) -> bool {
+    let allowed = if owner == 0 { 0o040 } else { 0 };
+    mode & 0o077 & !allowed == 0
 }
 
 /// `N` bytes from the system's random source.
@@ -127,6 +136,8 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -148,6 +159,34 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"not a key");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(SecretKey::load_or_create(&path), Err(KeyFileError::Permissions(_))));
+    }
+
+    #[test]
+    fn a_group_may_read_what_root_owns_and_nothing_more() {
+        for mode in [0o400, 0o600] {
+            assert!(is_private(mode, 0) && is_private(mode, 1000), "{mode:o}");
+        }
+        for mode in [0o440, 0o640] {
+            assert!(is_private(mode, 0) && !is_private(mode, 1000), "{mode:o}");
+        }
+        for mode in [0o444, 0o604, 0o460, 0o450, 0o641] {
+            assert!(!is_private(mode, 0) && !is_private(mode, 1000), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn the_owner_of_a_key_file_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.key");
+        let made = SecretKey::load_or_create(&path).unwrap().public();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
+        let read = SecretKey::load(&path);
+        if fs::metadata(&path).unwrap().uid() == 0 {
+            assert_eq!(read.unwrap().public(), made);
+        } else {
+            println!("SKIP root's half: this test does not run as root");
+            assert!(matches!(read, Err(KeyFileError::Permissions(_))));
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use erasure::{Engine, Scheme};
 use futures::TryFutureExt;
-use gateway::{FirstKey, GatewayServer};
+use gateway::GatewayServer;
 use ledger::{DEFAULT_PRICES, Ledger, LedgerAddr, Params};
 use protocol::SecretKey;
 use protocol::price::{Amount, CREDIT};
@@ -144,7 +144,7 @@ impl Cluster {
         let chain = ledger.chain();
         let server = GatewayServer::open(settings(&folder, options.listen, at)).await?;
         let first = server.first_key().await?;
-        let endpoint = endpoint(&folder, &server, first).map_err(StartError::Endpoint)?;
+        let endpoint = Endpoint::of(&server, first).map_err(StartError::Endpoint)?;
 
         let (stop_gateway, stop_ledger) = (CancellationToken::new(), CancellationToken::new());
         let mut core = JoinSet::new();
@@ -343,24 +343,4 @@ fn settings(folder: &NetworkFolder, listen: SocketAddr, ledger: LedgerAddr) -> g
         upload_lease: Duration::from_secs(6 * 3600),
         ledger,
     }
-}
-
-fn endpoint(
-    folder: &NetworkFolder,
-    server: &GatewayServer,
-    first: Option<FirstKey>,
-) -> io::Result<Endpoint> {
-    // An operator may have deleted the first key; then commands that need one
-    // are told so by the gateway.
-    let FirstKey { id, secret } =
-        first.unwrap_or_else(|| FirstKey { id: String::new(), secret: String::new() });
-    Ok(Endpoint {
-        endpoint: format!("http://{}", server.s3_addr()?),
-        region: folder.region().to_owned(),
-        access_key_id: id,
-        secret_access_key: secret,
-        admin_endpoint: format!("http://{}", server.admin_addr()?),
-        admin_token: server.admin_token().to_owned(),
-        pid: Some(std::process::id()),
-    })
 }

@@ -1,13 +1,15 @@
 //! `DIR/endpoint.json`: how to reach the network that runs in DIR.
 //!
-//! `stratos up` writes it once it serves and removes it when it ends in good
-//! order; every command with `--data DIR` reads it. It holds secrets, so only
+//! `stratos up` writes it once it serves, `stratos gateway` into the gateway's
+//! folder; they remove it when they end in good order. Every command with
+//! `--data DIR` reads it. It holds secrets, so only
 //! its owner can read it.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use gateway::{FirstKey, GatewayServer};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -62,6 +64,24 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
+    /// How to reach a gateway of this process.
+    ///
+    /// An operator may have deleted the first key; then commands that need one
+    /// are told so by the gateway.
+    pub fn of(server: &GatewayServer, first: Option<FirstKey>) -> io::Result<Self> {
+        let FirstKey { id, secret } =
+            first.unwrap_or_else(|| FirstKey { id: String::new(), secret: String::new() });
+        Ok(Self {
+            endpoint: format!("http://{}", server.s3_addr()?),
+            region: server.gateway().settings.region.clone(),
+            access_key_id: id,
+            secret_access_key: secret,
+            admin_endpoint: format!("http://{}", server.admin_addr()?),
+            admin_token: server.admin_token().to_owned(),
+            pid: Some(std::process::id()),
+        })
+    }
+
     /// Reads the file in `dir`.
     pub fn read(dir: &Path) -> Result<Self, EndpointError> {
         let path = dir.join(FILE_NAME);

@@ -73,8 +73,10 @@ macro_rules! failures {
 
 failures! {
     operation: std::io::Error, crate::endpoint::EndpointError, crate::client::ClientError,
-        crate::bench::BenchError, protocol::keys::KeyFileError;
-    usage: crate::config::ConfigError, crate::telemetry::TelemetryError;
+        crate::bench::BenchError, protocol::keys::KeyFileError, crate::config::ResolveError,
+        storage_node::RunError, ledger::RunError;
+    usage: crate::config::ConfigError, crate::telemetry::TelemetryError,
+        crate::roles::node::InviteFileError;
 }
 
 impl From<crate::admin::AdminError> for Failure {
@@ -93,9 +95,51 @@ impl From<crate::cluster::StartError> for Failure {
     }
 }
 
+// What follows from the file is wrong until the file is changed, so it must not
+// be tried again.
+
+impl From<gateway::OpenError> for Failure {
+    fn from(error: gateway::OpenError) -> Self {
+        use gateway::OpenError::{Domains, Settings};
+        match error {
+            Settings(_) | Domains(_) => Self::usage(error),
+            other => Self::operation(other),
+        }
+    }
+}
+
+impl From<storage_node::OpenError> for Failure {
+    fn from(error: storage_node::OpenError) -> Self {
+        use storage_node::OpenError::{Advertise, Name, NoLedger, OtherInvite};
+        match error {
+            Advertise(_) | Name(_) | NoLedger | OtherInvite { .. } => Self::usage(error),
+            other => Self::operation(other),
+        }
+    }
+}
+
+impl From<ledger::OpenError> for Failure {
+    fn from(error: ledger::OpenError) -> Self {
+        use ledger::OpenError::{Begin, Genesis};
+        match error {
+            Genesis(_) | Begin(_) => Self::usage(error),
+            other => Self::operation(other),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_cannot_work_is_a_usage_error() {
+        assert_eq!(Failure::from(storage_node::OpenError::NoLedger).code(), 2);
+        assert_eq!(Failure::from(storage_node::OpenError::InUse("d".into())).code(), 1);
+        assert_eq!(Failure::from(gateway::OpenError::Domains("no".into())).code(), 2);
+        assert_eq!(Failure::from(gateway::OpenError::InUse("d".into())).code(), 1);
+        assert_eq!(Failure::from(ledger::OpenError::InUse("d".into())).code(), 1);
+    }
 
     #[test]
     fn the_kind_decides_the_code() {

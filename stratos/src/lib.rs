@@ -1,9 +1,9 @@
 //! The program: one command line for every role, and what it needs.
 //!
-//! [`cli`] is the command line, [`config`] the files of the roles, [`admin`] and
-//! [`client`] speak to a running network, [`bench`](mod@bench) measures one,
-//! [`telemetry`] and [`notify`] tell others how the process is, and [`exit`] is
-//! how it ends. It is a library too, so that tests use the same clients.
+//! [`cli`] is the command line, [`config`] the files of the roles, [`roles`] and
+//! [`cluster`] run them, [`admin`] and [`client`] speak to a running network,
+//! [`bench`](mod@bench) measures one, [`telemetry`] and [`notify`] tell others how
+//! the process is, and [`exit`] is how it ends. It is a library too, so that tests use the same clients.
 
 pub mod admin;
 pub mod bench;
@@ -14,6 +14,7 @@ pub mod config;
 pub mod endpoint;
 pub mod exit;
 pub mod notify;
+pub mod roles;
 pub mod telemetry;
 pub mod units;
 

@@ -3,37 +3,56 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use stratos::cli::gateway::GatewayArgs;
 use stratos::cli::ledger::{LedgerArgs, LedgerCommand};
 use stratos::cli::node::NodeArgs;
 use stratos::cli::{Cli, Command, ledger};
 use stratos::exit::{Failure, conclude};
+use stratos::roles;
 use stratos::telemetry::{self, LogFormat};
+use tokio::runtime::Runtime;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Threads for work that blocks.
+const BLOCKING_THREADS: usize = 32;
 
 fn main() -> ExitCode {
     conclude(run(Cli::parse()))
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Runtime::new()
+    // Blocking threads hash, encode and wait for disks. More of them hold more
+    // memory and get nothing done sooner.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
         .map_err(|error| Failure::operation(format!("cannot start the runtime: {error}")))?;
+    let ended = command(&runtime, cli);
+    // A look-up or a write that hangs must not keep the process.
+    runtime.shutdown_background();
+    ended
+}
+
+fn command(runtime: &Runtime, cli: Cli) -> Result<(), Failure> {
+    let format = cli.log_format;
     match cli.command {
-        Command::Up(args) => serve(&runtime, cli.log_format, "up", args.run()),
-        Command::Gateway(args) => run_gateway(&args),
-        Command::Node(args) => match (args.command, args.role) {
-            (Some(command), _) => runtime.block_on(command.run()),
-            (None, Some(role)) => NodeArgs::prepare(&role)?.map_or(Ok(()), |_| not_wired()),
-            (None, None) => unreachable!("clap asks for one of them"),
+        Command::Up(args) => serve(runtime, format, "up", args.run()),
+        Command::Gateway(args) => match args.prepare()? {
+            Some(config) => serve(runtime, format, "gateway", roles::gateway::run(config)),
+            None => Ok(()),
         },
+        Command::Node(args) => node(runtime, format, args),
         Command::Ledger(args) => match (args.command, args.role) {
             (Some(LedgerCommand::Export { file, reach }), _) => {
                 runtime.block_on(ledger::export(&file, &reach))
             }
             (Some(LedgerCommand::Verify(args)), _) => args.run(),
-            (None, Some(role)) => LedgerArgs::prepare(&role)?.map_or(Ok(()), |_| not_wired()),
+            (None, Some(role)) => match LedgerArgs::prepare(&role)? {
+                Some(config) => serve(runtime, format, "ledger", roles::ledger::run(config)),
+                None => Ok(()),
+            },
             (None, None) => unreachable!("clap asks for one of them"),
         },
         Command::Key(args) => runtime.block_on(args.run()),
@@ -42,13 +61,25 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Epoch(args) => runtime.block_on(args.run()),
         Command::Bench(args) => runtime.block_on(args.run()),
         Command::Presign(args) => args.run(),
+        Command::Health(args) => runtime.block_on(args.run()),
         Command::Completions(args) => args.run(),
+    }
+}
+
+fn node(runtime: &Runtime, format: LogFormat, mut args: NodeArgs) -> Result<(), Failure> {
+    if let Some(command) = args.command {
+        return runtime.block_on(command.run());
+    }
+    let Some(role) = args.role.take() else { unreachable!("clap asks for one of them") };
+    match args.prepare(&role)? {
+        Some(config) => serve(runtime, format, "node", roles::node::run(config, args.invite_file)),
+        None => Ok(()),
     }
 }
 
 /// Runs a long-lived process with logs and traces set up.
 fn serve(
-    runtime: &tokio::runtime::Runtime,
+    runtime: &Runtime,
     format: LogFormat,
     role: &str,
     work: impl Future<Output = Result<(), Failure>>,
@@ -57,12 +88,4 @@ fn serve(
     let ended = runtime.block_on(work);
     telemetry.shutdown();
     ended
-}
-
-fn run_gateway(args: &GatewayArgs) -> Result<(), Failure> {
-    args.prepare()?.map_or(Ok(()), |_| not_wired())
-}
-
-fn not_wired() -> Result<(), Failure> {
-    Err(Failure::operation("this command is not wired to its crate yet"))
 }

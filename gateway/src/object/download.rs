@@ -206,15 +206,68 @@ fn assemble(
     stripes: &Range<u64>,
     window: &Window,
 ) -> Result<BytesMut, ReadError> {
-    let scheme = layout.scheme;
-    let (data, total) = (usize::from(scheme.data()), usize::from(scheme.total()));
+    let end = layout.stripe_bytes(stripes.end - 1).end - stripes.start * layout.stripe_len();
+    let end = usize::try_from(end).unwrap_or(usize::MAX);
+    let has_all_data = (0..layout.scheme.data()).all(|index| window.contains_key(&index));
+    let mut sealed = if has_all_data {
+        interleave(layout, stripes, window)
+    } else {
+        decode(codec, layout, stripes, window)?
+    };
+    // Without the padding of the last stripe.
+    sealed.truncate(end);
+    Ok(sealed)
+}
+
+/// All data shards are there: their units in turn are the segment.
+fn interleave(layout: Layout, stripes: &Range<u64>, window: &Window) -> BytesMut {
+    let data = usize::from(layout.scheme.data());
+    let len: usize = stripes.clone().map(|stripe| layout.unit_len(stripe) * data).sum();
+    let mut sealed = BytesMut::with_capacity(len);
+    let mut shards: Vec<Groups<'_>> =
+        window.values().take(data).map(|groups| Groups { groups, at: 0 }).collect();
+    for stripe in stripes.clone() {
+        for shard in &mut shards {
+            shard.copy(layout.unit_len(stripe), &mut sealed);
+        }
+    }
+    sealed
+}
+
+/// What is left of one shard's window.
+struct Groups<'a> {
+    groups: &'a [Bytes],
+    /// Bytes of the first group that are used up.
+    at: usize,
+}
+
+impl Groups<'_> {
+    fn copy(&mut self, mut len: usize, out: &mut BytesMut) {
+        while let [group, rest @ ..] = self.groups
+            && len > 0
+        {
+            let now = len.min(group.len() - self.at);
+            out.extend_from_slice(&group[self.at..self.at + now]);
+            len -= now;
+            self.at += now;
+            if self.at == group.len() {
+                (self.groups, self.at) = (rest, 0);
+            }
+        }
+        assert_eq!(len, 0, "a verified window is as long as was asked for");
+    }
+}
+
+fn decode(
+    codec: &Codec,
+    layout: Layout,
+    stripes: &Range<u64>,
+    window: &Window,
+) -> Result<BytesMut, ReadError> {
+    let (data, total) = (usize::from(layout.scheme.data()), layout.scheme.total());
     // The groups of a shard, joined: a stripe's units are slices of these.
-    let joined: Vec<Option<Vec<u8>>> = (0..total)
-        .map(|index| {
-            let index = u8::try_from(index).expect("a scheme has at most 255 shards");
-            window.get(&index).map(|groups| groups.concat())
-        })
-        .collect();
+    let joined: Vec<Option<Vec<u8>>> =
+        (0..total).map(|index| window.get(&index).map(|groups| groups.concat())).collect();
     let units: usize = stripes.clone().map(|stripe| layout.unit_len(stripe)).sum();
     let mut sealed = BytesMut::zeroed(units * data);
     let (mut at, mut out_at) = (0, 0);
@@ -228,9 +281,6 @@ fn assemble(
         at += unit;
         out_at += data * unit;
     }
-    // Without the padding of the last stripe.
-    let end = layout.stripe_bytes(stripes.end - 1).end - stripes.start * layout.stripe_len();
-    sealed.truncate(usize::try_from(end).unwrap_or(usize::MAX));
     Ok(sealed)
 }
 

@@ -65,6 +65,8 @@ struct Settler {
     slow_at: Instant,
     /// Accounts that the ledger knows.
     opened: Vec<AccountId>,
+    /// Epochs for which statements were taken, with the sum they add up to.
+    stated: HashMap<Epoch, Amount>,
 }
 
 /// Runs until `stop`; then vouches for the last of what moved.
@@ -83,6 +85,7 @@ pub async fn run(
         stored_until: now,
         slow_at: now,
         opened: Vec::new(),
+        stated: HashMap::new(),
     };
     let Some(info) = first(&mut news, &stop).await else { return };
     if let Err(error) = settler.resume(&info).await {
@@ -139,8 +142,12 @@ impl Settler {
             self.open_accounts(info).await?;
             self.reserve(info).await?;
             for &epoch in &info.taking_statements {
-                self.state(info, epoch).await?;
+                if let Err(error) = self.state(info, epoch).await {
+                    // The next round tries again, if there still is time.
+                    tracing::info!(%epoch, %error, "statements not taken");
+                }
             }
+            self.stated.retain(|epoch, _| info.taking_statements.contains(epoch));
             self.forget(info).await?;
         }
         Ok(())
@@ -328,7 +335,7 @@ impl Settler {
     }
 
     /// Usage statements that add up to the receipts of an epoch.
-    async fn state(&self, info: &ChainInfo, epoch: Epoch) -> Result<(), SettleError> {
+    async fn state(&mut self, info: &ChainInfo, epoch: Epoch) -> Result<(), SettleError> {
         let gateway = self.gateway.id();
         let query =
             serde_json::json!({ "query": "receipts_total", "epoch": epoch, "gateway": gateway });
@@ -336,7 +343,7 @@ impl Settler {
         let sum = answer.get("sum").cloned().ok_or(SettleError::Answer("sum"))?;
         let receipts: Amount =
             serde_json::from_value(sum).map_err(|_| SettleError::Answer("sum"))?;
-        if receipts == Amount::ZERO {
+        if receipts == Amount::ZERO || self.stated.get(&epoch) == Some(&receipts) {
             return Ok(());
         }
         let used: BTreeMap<AccountId, Counters> =
@@ -359,7 +366,9 @@ impl Settler {
             };
             Submission::Usage(Box::new(statement.signed(&self.gateway.key)))
         };
-        self.submit(shares.into_iter().map(statement).collect()).await
+        self.submit(shares.into_iter().map(statement).collect()).await?;
+        self.stated.insert(epoch, receipts);
+        Ok(())
     }
 
     /// Forgets epochs that take nothing any more.

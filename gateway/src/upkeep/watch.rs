@@ -7,6 +7,7 @@ use futures::{StreamExt, stream};
 use ledger::client::LedgerClient;
 use protocol::ledger_api::ChainInfo;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::{Gateway, now_ms};
@@ -21,6 +22,9 @@ const NODE_POLL: Duration = Duration::from_secs(5);
 /// While something is missing we look more often.
 const EAGER_POLL: Duration = Duration::from_millis(100);
 
+/// Members that did not change for this long are looked at less often.
+const SETTLED: Duration = Duration::from_secs(3);
+
 /// Nodes that are asked at once.
 const TOGETHER: usize = 16;
 
@@ -32,6 +36,7 @@ pub async fn ledger(
     stop: CancellationToken,
 ) {
     let mut was_there = true;
+    let mut changed_at = Instant::now();
     loop {
         let pause = match client.chain_info().await {
             Ok(info) => {
@@ -39,8 +44,16 @@ pub async fn ledger(
                 gateway.registry.set_members(info.nodes.clone());
                 let tenth = Duration::from_millis(info.epoch_ms / 10);
                 let is_small = info.nodes.len() < usize::from(gateway.settings.write_quorum);
-                news.send_replace(Some(info));
-                if is_small { EAGER_POLL } else { tenth.clamp(LEDGER_POLL.0, LEDGER_POLL.1) }
+                if has_other_members(news.borrow().as_ref(), &info) {
+                    changed_at = Instant::now();
+                }
+                let is_settled = !is_small && changed_at.elapsed() > SETTLED;
+                news.send_if_modified(|known| {
+                    let is_news = known.as_ref() != Some(&info);
+                    *known = Some(info);
+                    is_news
+                });
+                if is_settled { tenth.clamp(LEDGER_POLL.0, LEDGER_POLL.1) } else { EAGER_POLL }
             }
             Err(error) => {
                 if std::mem::replace(&mut was_there, false) {
@@ -56,8 +69,16 @@ pub async fn ledger(
     }
 }
 
-/// Asks every node how it is going.
-pub async fn nodes(gateway: Arc<Gateway>, stop: CancellationToken) {
+fn has_other_members(known: Option<&ChainInfo>, info: &ChainInfo) -> bool {
+    known.is_none_or(|known| known.nodes != info.nodes)
+}
+
+/// Asks every node how it is going; at once when the ledger has news.
+pub async fn nodes(
+    gateway: Arc<Gateway>,
+    mut news: watch::Receiver<Option<ChainInfo>>,
+    stop: CancellationToken,
+) {
     loop {
         let views = gateway.registry.views();
         stream::iter(views.clone())
@@ -65,10 +86,10 @@ pub async fn nodes(gateway: Arc<Gateway>, stop: CancellationToken) {
             .await;
         let all_up = gateway.registry.views().iter().all(|view| view.is_up());
         let pause = if all_up && !views.is_empty() { NODE_POLL } else { EAGER_POLL * 5 };
-        let pause = if views.is_empty() { EAGER_POLL } else { pause };
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
+            Ok(()) = news.changed() => {}
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::world::{EPOCH, OPENING, PRICES, START, World, gateway, lived};
 use crate::block::Block;
-use crate::chain::{Chain, Signatures};
+use crate::chain::{Chain, Source};
 use crate::clock::Timing;
 use crate::entry::Deposit;
 use crate::genesis::Params;
@@ -97,7 +97,7 @@ async fn blocks_read_back_as_they_were_written() {
     assert_eq!(reader.blocks(2, 1).await.unwrap(), world.blocks[2..3]);
     let mut chain = Chain::new(genesis).unwrap();
     for block in &blocks[1..] {
-        chain.extend(block, Signatures::Verify).unwrap();
+        chain.extend(block, Source::Foreign).unwrap();
     }
     assert_eq!(chain.state(), world.state());
     assert_eq!(chain.log().root(), world.chain.log().root());
@@ -212,12 +212,35 @@ async fn a_stored_block_that_was_changed_is_found() {
     sql(
         folder.path(),
         "DROP TRIGGER entries_stay;
-         UPDATE entries SET content = substr(content, 1, 33) || x'ff' || substr(content, 35)
+         UPDATE entries SET content =
+             CAST(substr(content, 1, 33) || x'ff' || substr(content, 35) AS BLOB)
          WHERE idx = 1",
     )
     .await;
     let error = open(folder.path()).await.unwrap_err();
     assert!(matches!(error, OpenError::Replay { height: 2, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_stored_signature_or_root_that_was_changed_is_found() {
+    for change in [
+        "DROP TRIGGER blocks_stay;
+         UPDATE blocks SET finality = CAST(x'01' || zeroblob(64) AS BLOB) WHERE height = 2",
+        "DROP TRIGGER blocks_stay;
+         UPDATE blocks SET header =
+             CAST(substr(header, 1, 106) || zeroblob(32) || substr(header, 139) AS BLOB)
+         WHERE height = 2",
+        "DROP TRIGGER blocks_stay;
+         UPDATE blocks SET header =
+             CAST(substr(header, 1, 106) || zeroblob(32) || substr(header, 139) AS BLOB)
+         WHERE height = 1",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        begun(folder.path()).await;
+        sql(folder.path(), change).await;
+        let error = open(folder.path()).await.unwrap_err();
+        assert!(matches!(error, OpenError::Replay { height: 2, .. }), "{change}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -1,14 +1,16 @@
 //! Bytes that must never change: what is hashed and signed today is verified
 //! for as long as the ledger lives.
 
+use protocol::ledger_api::Submission;
 use protocol::price::Amount;
+use protocol::registration::NAME_MAX;
 use protocol::statement::TransferId;
 use protocol::wire::Wire;
 use protocol::{ChainId, Epoch, LedgerId};
 
 use super::world::{
-    EPOCH, OPENING, account, counters, genesis, open, receipt, register, reserve, sequencer,
-    small_world, usage,
+    EPOCH, OPENING, account, counters, genesis, invite, open, receipt, register, registration,
+    reserve, sequencer, small_world, usage,
 };
 use crate::block::{Finality, Header, checkpoint, signed_checkpoint};
 use crate::entry::{Deposit, ENTRY_MAX, Entry};
@@ -114,6 +116,17 @@ fn an_address_has_one_spelling() {
     bytes[at - 4] += 3;
     assert_eq!(Entry::from_wire(&bytes).as_ref(), Ok(&entry));
     assert!(Entry::from_canonical(&bytes).is_err());
+}
+
+#[test]
+fn the_longest_entry_fits() {
+    let mut long = registration(0, 1, Some(invite(0)));
+    (long.zone, long.operator) = ("z".repeat(NAME_MAX), "o".repeat(NAME_MAX));
+    long.addr =
+        format!("[{}%4294967295]:65535", "ffff:".repeat(8).trim_end_matches(':')).parse().unwrap();
+    long.invite.as_mut().unwrap().ledger_addr = long.addr;
+    let bytes = Entry::Submitted(Submission::Register(Box::new(long))).to_wire();
+    assert!(bytes.len() <= ENTRY_MAX, "{}", bytes.len());
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod disk;
 mod export;
 mod golden;
 mod history;
+mod model;
 mod network;
 mod rules;
 mod world;

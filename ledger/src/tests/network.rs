@@ -25,6 +25,7 @@ use crate::entry::Entry;
 use crate::hash::Hash;
 use crate::ledger::{Ledger, RunError};
 use crate::log::{verify_consistency, verify_inclusion};
+use crate::server::SEATS_PER_KEY;
 use crate::verify::verify;
 
 struct Network {
@@ -346,6 +347,23 @@ async fn bytes_that_are_no_request_are_refused() {
         assert_eq!(refusal, want, "{bytes:?}");
     }
     assert!(network.gateway.chain_info().await.is_ok(), "it goes on");
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn one_key_cannot_take_all_seats() {
+    let network = Network::start().await;
+    let client = || LedgerClient::new(SecretKey::from_seed([98; 32]), network.ledger);
+    let mut seated = Vec::new();
+    for _ in 0..SEATS_PER_KEY {
+        let client = client();
+        client.chain_info().await.unwrap();
+        seated.push(client);
+    }
+    assert!(client().chain_info().await.is_err());
+    assert!(network.gateway.chain_info().await.is_ok(), "others are served");
+    seated.pop().unwrap().close().await;
+    assert!(seated[0].chain_info().await.is_ok());
     network.stop().await;
 }
 

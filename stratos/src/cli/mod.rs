@@ -3,8 +3,8 @@
 //! Each file holds the command's flags with their help, what it does, and how it
 //! prints the answer: a table for people, stable JSON with `--json`.
 //!
-//! Not here: running a network or a role (`run` of `up`, `gateway`, `node` and
-//! `ledger` is wired in `main`), and how the program ends (`exit`).
+//! Not here: running a network (`cluster`) or a role (`roles`), and how the
+//! program ends (`exit`).
 
 pub mod account;
 pub mod bench;
@@ -12,6 +12,7 @@ pub mod bucket;
 pub mod completions;
 pub mod epoch;
 pub mod gateway;
+pub mod health;
 pub mod key;
 pub mod ledger;
 pub mod node;
@@ -78,6 +79,7 @@ pub enum Command {
     Account(account::AccountArgs),
     Epoch(epoch::EpochArgs),
     Presign(presign::PresignArgs),
+    Health(health::HealthArgs),
     Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
 }

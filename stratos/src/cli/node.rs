@@ -1,6 +1,7 @@
 //! `stratos node`: a storage node as a process of its own, and the nodes of a
 //! network.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -10,7 +11,7 @@ use crate::cli::Reach;
 use crate::cli::output::print;
 use crate::cli::role::{RoleArgs, print_id};
 use crate::cli::table::{Table, facts};
-use crate::config::{NodeConfig, NodeFile};
+use crate::config::{Address, NodeConfig, NodeFile};
 use crate::exit::Failure;
 use crate::units::{parse_duration, show_credits, show_size};
 
@@ -26,6 +27,7 @@ pub const KEY_FILE: &str = "node.key";
 A node joins by an invite of a gateway's operator:
   stratos node invite --admin http://127.0.0.1:9001   # goes into node.toml: invite = \"...\"
   stratos node -c node.toml
+  stratos node -c node.toml --advertise 10.0.0.7:4433 --invite-file ./invite
 
 Examples:
   stratos node list --data ./data
@@ -39,6 +41,15 @@ pub struct NodeArgs {
     /// How it is run.
     #[command(flatten)]
     pub role: Option<RoleArgs>,
+
+    /// The address that gateways dial; goes before `advertise` of the file.
+    #[arg(long, value_name = "HOST:PORT", requires = "config")]
+    pub advertise: Option<Address>,
+
+    /// A file with what `stratos node invite` printed; goes before `invite` of
+    /// the configuration. Once the node has joined, it may be gone.
+    #[arg(long, value_name = "FILE", requires = "config")]
+    pub invite_file: Option<PathBuf>,
 }
 
 /// What an operator asks of a network's nodes.
@@ -63,12 +74,16 @@ pub enum NodeCommand {
 
 impl NodeArgs {
     /// Answers `--print-id`, or returns the checked configuration to run with.
-    pub fn prepare(role: &RoleArgs) -> Result<Option<NodeConfig>, Failure> {
+    pub fn prepare(&self, role: &RoleArgs) -> Result<Option<NodeConfig>, Failure> {
+        let mut file = NodeFile::read(&role.config)?;
         if role.print_id {
-            print_id(&NodeFile::read(&role.config)?.dir, KEY_FILE)?;
+            print_id(&file.dir, KEY_FILE)?;
             return Ok(None);
         }
-        Ok(Some(NodeConfig::load(&role.config)?))
+        if let Some(advertise) = &self.advertise {
+            file.advertise = advertise.to_string();
+        }
+        Ok(Some(file.check(&role.config)?))
     }
 }
 
@@ -134,6 +149,22 @@ mod tests {
 
     use super::*;
     use crate::admin::answers::Node;
+
+    #[test]
+    fn the_flag_goes_before_the_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let config = dir.path().join("node.toml");
+        std::fs::write(&config, "listen = \"0.0.0.0:4433\"").expect("written");
+        let prepare = |advertise: Option<&str>| {
+            let role = RoleArgs { config: config.clone(), print_id: false };
+            let advertise = advertise.map(|text| text.parse().expect("an address"));
+            NodeArgs { command: None, role: None, advertise, invite_file: None }.prepare(&role)
+        };
+        // Nobody can dial the wildcard, so without the flag the file is refused.
+        assert_eq!(prepare(None).unwrap_err().code(), 2);
+        let config = prepare(Some("node-1:4433")).expect("good").expect("to be run");
+        assert_eq!(config.advertise.expect("given").to_string(), "node-1:4433");
+    }
 
     #[test]
     fn nodes_are_shown_with_units() {

@@ -61,6 +61,9 @@ fn the_documented_commands_are_understood() {
         "stratos bench --data d --sizes 4KiB,64MiB --ops put,get --count 5 --json",
         "stratos bench --endpoint http://h:1 --access-key a --secret-key s --duration 1s",
         "stratos completions zsh",
+        "stratos health --data d",
+        "stratos health --endpoint http://h:1",
+        "stratos node -c n.toml --advertise h:1 --invite-file f",
     ] {
         if let Err(error) = parse(line) {
             panic!("{line}: {error}");
@@ -81,6 +84,10 @@ fn wrong_command_lines_are_refused() {
     check("stratos node", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
     check("stratos node --print-id", ErrorKind::MissingRequiredArgument);
     check("stratos node -c f list", ErrorKind::ArgumentConflict);
+    check("stratos node --advertise h:1", ErrorKind::MissingRequiredArgument);
+    check("stratos node -c f --advertise 0.0.0.0:1", ErrorKind::ValueValidation);
+    check("stratos health", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
+    check("stratos health --data d --endpoint http://h:1", ErrorKind::ArgumentConflict);
     check("stratos up d --nodes 1", ErrorKind::ValueValidation);
     check("stratos up d --scheme 4", ErrorKind::ValueValidation);
     check("stratos up d --epoch 600", ErrorKind::ValueValidation);

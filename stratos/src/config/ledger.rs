@@ -21,6 +21,7 @@ pub struct LedgerFile {
     pub gateways: Vec<String>,
     pub epoch_seconds: u64,
     pub opening_balance_credits: u64,
+    pub metrics_listen: String,
 }
 
 impl Default for LedgerFile {
@@ -31,6 +32,7 @@ impl Default for LedgerFile {
             gateways: Vec::new(),
             epoch_seconds: 600,
             opening_balance_credits: 0,
+            metrics_listen: String::new(),
         }
     }
 }
@@ -48,6 +50,8 @@ pub struct LedgerConfig {
     pub epoch: Duration,
     /// What a new account gets.
     pub opening_balance: Amount,
+    /// Where health and metrics are served, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl LedgerConfig {
@@ -73,6 +77,7 @@ impl LedgerFile {
             gateways: check_gateways(checker, &self.gateways)?,
             epoch: Duration::from_secs(epoch_seconds),
             opening_balance: Amount(u128::from(self.opening_balance_credits) * CREDIT),
+            metrics_listen: checker.optional_listen("metrics_listen", &self.metrics_listen)?,
         })
     }
 }

@@ -66,7 +66,7 @@ pub struct NodeConfig {
     pub credit_limit: u64,
     /// Lets it join, at the first start.
     pub invite: Option<Invite>,
-    /// Where metrics are served, if anywhere.
+    /// Where health and metrics are served, if anywhere.
     pub metrics_listen: Option<SocketAddr>,
     /// The network's ledger. `None` at the first start means the invite's, and
     /// later the one that the folder remembers.

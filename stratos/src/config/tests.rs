@@ -187,12 +187,14 @@ fn ledger(text: &str) -> Result<LedgerConfig, ConfigError> {
 #[test]
 fn a_ledger_is_configured() {
     let config = ledger(&format!(
-        "gateways = [\"{KEY}\"]\nepoch_seconds = 5\nopening_balance_credits = 1000000"
+        "gateways = [\"{KEY}\"]\nepoch_seconds = 5\nopening_balance_credits = 1000000\n\
+         metrics_listen = \"127.0.0.1:9101\""
     ))
     .expect("a configuration");
     assert_eq!(config.gateways.len(), 1);
     assert_eq!(config.epoch, Duration::from_secs(5));
     assert_eq!(config.opening_balance, Amount(1_000_000 * CREDIT));
+    assert_eq!(config.metrics_listen.expect("an address").port(), 9101);
 }
 
 #[test]
