@@ -325,9 +325,11 @@ async fn what_eight_processes_acknowledged_outlives_each_of_them() {
     objects.check(&s3).await;
     objects.put(&s3, "without the ledger").await;
     eight.ledger.start();
-    let nodes =
-        wait_for("ledger with six nodes", &eight.ledger, || plain(eight.health[NODES], "/metrics"));
-    assert!(nodes.await.contains("\nstratos_nodes 6\n"), "{}", eight.ledger.log());
+    wait_for("ledger with six nodes", &eight.ledger, async || {
+        let metrics = plain(eight.health[NODES], "/metrics").await?;
+        metrics.contains("\nstratos_nodes 6\n").then_some(())
+    })
+    .await;
     objects.check(&s3).await;
     let shards = plain(eight.health[0], "/metrics").await.expect("metrics");
     assert!(shards.contains("stratos_node_requests_total{kind=\"put\"}"), "{shards}");

@@ -9,7 +9,8 @@ use crate::admin::{AdminClient, AdminError};
 /// The network to ask, and how to answer.
 #[derive(Clone, Debug, Args)]
 pub struct Reach {
-    /// The folder of a network that runs on this machine (`stratos up DIR`).
+    /// The folder of a network that runs on this machine (`stratos up DIR`), or of a
+    /// gateway that does.
     #[arg(long, value_name = "DIR", conflicts_with = "admin")]
     pub data: Option<PathBuf>,
 

@@ -17,7 +17,7 @@ pub mod xml;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -201,8 +201,14 @@ impl S3Client {
         headers: HeaderMap,
         body: Body,
     ) -> Result<Response, ClientError> {
+        // hyper leaves it out for an empty body, and S3 wants to see it.
+        let is_upload = method == Method::PUT || method == Method::POST;
+        let len = is_upload.then(|| HeaderValue::from(body.len()));
         let mut request = http::Request::builder().method(method).uri(uri).body(body)?;
         *request.headers_mut() = headers;
+        if let Some(len) = len {
+            request.headers_mut().insert(http::header::CONTENT_LENGTH, len);
+        }
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.http.request(request)).await;
         let answer = answer.map_err(|_| self.timed_out(ANSWER_TIMEOUT))?;
         Ok(Response::new(answer.map_err(|error| self.broken(&error))?, self.endpoint.clone()))

@@ -1,0 +1,148 @@
+//! A network of its own for each test, and the words in which tests speak.
+
+// Each test binary uses a part of this.
+#![allow(dead_code, missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::{HeaderValue, Method};
+use stratos::admin::AdminClient;
+use stratos::client::{Body, ClientError, Request, S3Client};
+use stratos::cluster::{Cluster, ClusterOptions, Fixed};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+/// How long a test waits for what must happen.
+pub const SOON: Duration = Duration::from_secs(60);
+
+pub struct World {
+    pub cluster: Cluster,
+    pub s3: S3Client,
+    pub admin: AdminClient,
+    options: ClusterOptions,
+    folder: TempDir,
+}
+
+pub const BUCKET: &str = "photos";
+
+impl World {
+    /// Six nodes, 4+2, one bucket.
+    pub async fn start() -> Self {
+        Self::start_with(Fixed::default()).await
+    }
+
+    pub async fn start_with(fixed: Fixed) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = ClusterOptions {
+            dir: folder.path().join("data"),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            fixed,
+        };
+        let cluster = Cluster::start(options.clone()).await.unwrap();
+        let (s3, admin) = clients(&cluster);
+        s3.create_bucket(BUCKET).await.unwrap();
+        Self { cluster, s3, admin, options, folder }
+    }
+
+    /// Stops the network in good order and starts it again on its folder.
+    pub async fn restart(self) -> Self {
+        let Self { cluster, options, folder, .. } = self;
+        cluster.stop().await;
+        let cluster = Cluster::start(options.clone()).await.unwrap();
+        let (s3, admin) = clients(&cluster);
+        Self { cluster, s3, admin, options, folder }
+    }
+
+    pub async fn put(&self, key: &str, bytes: &[u8]) {
+        self.s3.put(BUCKET, key, bytes.to_vec()).await.unwrap();
+    }
+
+    pub async fn get(&self, key: &str) -> Vec<u8> {
+        self.s3.get_bytes(BUCKET, key).await.unwrap().to_vec()
+    }
+
+    pub async fn get_range(&self, key: &str, range: std::ops::Range<u64>) -> Vec<u8> {
+        let answer = self.s3.get_range(BUCKET, key, range).await.unwrap();
+        answer.bytes().await.unwrap().to_vec()
+    }
+
+    /// The S3 code of the refusal, or "" if there was none.
+    pub async fn refusal_of_get(&self, key: &str) -> String {
+        code(self.s3.get_bytes(BUCKET, key).await)
+    }
+
+    /// Stops the network; every test ends with this, so that nothing outlives it.
+    pub async fn end(self) {
+        self.cluster.stop().await;
+    }
+
+    /// Every shard file of node `index` (from 0).
+    pub fn shard_files(&self, index: usize) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        collect(&self.cluster.node_dir(index).join("shards"), &mut files);
+        files
+    }
+}
+
+fn clients(cluster: &Cluster) -> (S3Client, AdminClient) {
+    let at = cluster.endpoint();
+    let s3 = S3Client::new(&at.endpoint, &at.region, &at.access_key_id, &at.secret_access_key);
+    let admin = AdminClient::new(&at.admin_endpoint, at.admin_token.clone()).unwrap();
+    (s3.unwrap(), admin)
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() { collect(&path, files) } else { files.push(path) }
+    }
+}
+
+/// Bytes that do not repeat, the same for the same `seed`.
+pub fn sample(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// The S3 code of a failure, "" of a success.
+pub fn code<T>(result: Result<T, ClientError>) -> String {
+    match result {
+        Ok(_) => String::new(),
+        Err(error) => error.code().map_or_else(|| error.to_string(), str::to_owned),
+    }
+}
+
+/// A PUT with headers; the S3 code of the refusal, or "".
+pub async fn put_with(
+    s3: &S3Client,
+    key: &str,
+    body: impl Into<Body>,
+    headers: &[(&'static str, &str)],
+) -> String {
+    let mut request = Request::new(Method::PUT, BUCKET, key).body(body);
+    for (name, value) in headers {
+        request = request.header(name, HeaderValue::from_str(value).unwrap());
+    }
+    let sent = async { s3.send(request).await?.ok().await?.drain().await };
+    code(sent.await)
+}
+
+/// Asks until the answer is yes, or fails after a while.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
+    let deadline = Instant::now() + SOON;
+    while !ask().await {
+        assert!(Instant::now() < deadline, "this never came: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
