@@ -9,12 +9,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ClientConfig, Endpoint, EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{
+    ClientConfig, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig,
+    MtuDiscoveryConfig, TransportConfig, VarInt,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::ids::PublicKey;
-use crate::keys::SecretKey;
+use crate::keys::{SecretKey, random};
 use crate::tls::{self, Admission, SERVER_NAME};
 
 /// Packet size on loopback: 10 x 6550 is just under 64 KiB.
@@ -55,7 +59,7 @@ pub fn listen(addr: SocketAddr, key: &SecretKey, admission: Admission) -> io::Re
     server.transport_config(Arc::new(transport(addr.ip().is_loopback())));
     // Handshakes under way; more are told to come back.
     server.max_incoming(1024);
-    endpoint(addr, Some(server))
+    endpoint(addr, remembering(key), Some(server))
 }
 
 /// An endpoint that only dials. `towards` decides the address family.
@@ -64,7 +68,7 @@ pub fn dialler(towards: IpAddr) -> io::Result<Endpoint> {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    endpoint(SocketAddr::new(any, 0), None)
+    endpoint(SocketAddr::new(any, 0), EndpointConfig::default(), None)
 }
 
 /// Connects to `server` at `addr` as `key`.
@@ -86,7 +90,40 @@ pub async fn dial(
     }
 }
 
-fn endpoint(addr: SocketAddr, server: Option<quinn::ServerConfig>) -> io::Result<Endpoint> {
+/// Reset tokens that follow from the key, so that a process that was killed and
+/// started again can tell its peers that their connections are gone. Without
+/// that they would wait for [`IDLE`], and be no use to anyone.
+fn remembering(key: &SecretKey) -> EndpointConfig {
+    let secret = Zeroizing::new(blake3::derive_key("stratos quic reset v1", key.seed().as_ref()));
+    let reset = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_ref());
+    let mut config = EndpointConfig::new(Arc::new(reset));
+    config.cid_generator(|| Box::new(AnyId));
+    config
+}
+
+/// Random connection ids. quinn's own tell those of an earlier process from
+/// noise by a key that ended with it, and then stay silent.
+struct AnyId;
+
+const ID_LEN: usize = 8;
+
+impl ConnectionIdGenerator for AnyId {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&random::<ID_LEN>())
+    }
+    fn cid_len(&self) -> usize {
+        ID_LEN
+    }
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+fn endpoint(
+    addr: SocketAddr,
+    mut config: EndpointConfig,
+    server: Option<quinn::ServerConfig>,
+) -> io::Result<Endpoint> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     // Small buffers lose packets under load. The system caps what it gives.
     socket.set_recv_buffer_size(SOCKET_BUFFER)?;
@@ -96,7 +133,6 @@ fn endpoint(addr: SocketAddr, server: Option<quinn::ServerConfig>) -> io::Result
     let socket = std::net::UdpSocket::from(socket);
     warn_about_slow_sockets(&socket, asked, got)?;
 
-    let mut config = EndpointConfig::default();
     config
         .max_udp_payload_size(LOOPBACK_MTU)
         .map_err(|error| io::Error::other(error.to_string()))?;

@@ -9,8 +9,9 @@ use protocol::price::Amount;
 use stratos::cluster::Fixed;
 use world::{World, eventually, sample};
 
+/// Epochs that end soon, and leave time for what must be done within one.
 fn fast() -> Fixed {
-    Fixed { epoch: Some(Duration::from_secs(1)), ..Fixed::default() }
+    Fixed { epoch: Some(Duration::from_secs(4)), ..Fixed::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

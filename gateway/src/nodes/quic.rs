@@ -44,7 +44,8 @@ pub struct QuicNodes {
     v4: Endpoint,
     /// Absent where the system has no IPv6.
     v6: Option<Endpoint>,
-    slots: Mutex<HashMap<NodeId, Slot>>,
+    /// By node and address: a node that moved is not waited for where it was.
+    slots: Mutex<HashMap<(NodeId, SocketAddr), Slot>>,
 }
 
 impl QuicNodes {
@@ -64,12 +65,12 @@ impl QuicNodes {
         let addr = self.registry.addr(node).ok_or(NodeError::Unknown)?;
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.entry(node).or_default().clone()
+            slots.retain(|(known, at), _| *known != node || *at == addr);
+            slots.entry((node, addr)).or_default().clone()
         };
         let mut slot = slot.lock().await;
         if let Some(connection) = slot.as_ref()
             && connection.close_reason().is_none()
-            && connection.remote_address() == addr
         {
             return Ok(connection.clone());
         }

@@ -138,16 +138,17 @@ impl Settler {
             self.count_stored().await?;
         }
         self.vouch(info, stopping).await?;
+        // Soon: the window is as short as an epoch in development.
+        for &epoch in &info.taking_statements {
+            if let Err(error) = self.state(info, epoch).await {
+                // The next round tries again, if there still is time.
+                tracing::info!(%epoch, %error, "statements not taken");
+            }
+        }
+        self.stated.retain(|epoch, _| info.taking_statements.contains(epoch));
         if slow && !stopping {
             self.open_accounts(info).await?;
             self.reserve(info).await?;
-            for &epoch in &info.taking_statements {
-                if let Err(error) = self.state(info, epoch).await {
-                    // The next round tries again, if there still is time.
-                    tracing::info!(%epoch, %error, "statements not taken");
-                }
-            }
-            self.stated.retain(|epoch, _| info.taking_statements.contains(epoch));
             self.forget(info).await?;
         }
         Ok(())
@@ -336,6 +337,10 @@ impl Settler {
 
     /// Usage statements that add up to the receipts of an epoch.
     async fn state(&mut self, info: &ChainInfo, epoch: Epoch) -> Result<(), SettleError> {
+        // Receipts are final by now, so once is enough.
+        if self.stated.contains_key(&epoch) {
+            return Ok(());
+        }
         let gateway = self.gateway.id();
         let query =
             serde_json::json!({ "query": "receipts_total", "epoch": epoch, "gateway": gateway });
@@ -343,15 +348,15 @@ impl Settler {
         let sum = answer.get("sum").cloned().ok_or(SettleError::Answer("sum"))?;
         let receipts: Amount =
             serde_json::from_value(sum).map_err(|_| SettleError::Answer("sum"))?;
-        if receipts == Amount::ZERO || self.stated.get(&epoch) == Some(&receipts) {
+        if receipts == Amount::ZERO {
+            self.stated.insert(epoch, receipts);
             return Ok(());
         }
         let used: BTreeMap<AccountId, Counters> =
             self.gateway.meta.metered_accounts(epoch).await?.into_iter().collect();
         let prices = info.prices.sheet.prices;
         let shares = share_out(receipts, &used, &prices, self.gateway.own_account());
-        // Receipts are final when statements are taken, so this says the same
-        // every time, and saying it again changes nothing.
+        // Said again after a restart it is the same, and changes nothing.
         let revision = Revision(1);
         let statement = |(account, amount): (AccountId, Amount)| {
             let statement = UsageStatement {

@@ -1,17 +1,18 @@
 //! Watches the network: members from the ledger, state from the nodes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
 use ledger::client::LedgerClient;
-use protocol::ledger_api::ChainInfo;
+use protocol::ledger_api::{ChainInfo, NodeRecord};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::{Gateway, now_ms};
-use crate::nodes::registry::Experience;
+use crate::nodes::registry::{Experience, NodeView};
 
 /// Between two looks at the ledger: a tenth of an epoch, within these bounds.
 const LEDGER_POLL: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
@@ -26,7 +27,7 @@ const EAGER_POLL: Duration = Duration::from_millis(100);
 const SETTLED: Duration = Duration::from_secs(3);
 
 /// Nodes that are asked at once.
-const TOGETHER: usize = 16;
+const TOGETHER: usize = 64;
 
 /// Follows the ledger; what it says is handed on.
 pub async fn ledger(
@@ -79,17 +80,32 @@ pub async fn nodes(
     mut news: watch::Receiver<Option<ChainInfo>>,
     stop: CancellationToken,
 ) {
+    let mut looks = JoinSet::new();
+    // A node that moved is looked at where it is now, whatever becomes of the
+    // look at where it was.
+    let mut under_way = HashSet::new();
     loop {
         let views = gateway.registry.views();
-        stream::iter(views.clone())
-            .for_each_concurrent(TOGETHER, |view| look(gateway.clone(), view.record.node))
-            .await;
-        let all_up = gateway.registry.views().iter().all(|view| view.is_up());
-        let pause = if all_up && !views.is_empty() { NODE_POLL } else { EAGER_POLL * 5 };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-            Ok(()) = news.changed() => {}
+        for NodeRecord { node, addr, .. } in views.iter().map(|view| view.record.clone()) {
+            if under_way.len() < TOGETHER && under_way.insert((node, addr)) {
+                let gateway = gateway.clone();
+                looks.spawn(async move {
+                    look(gateway, node).await;
+                    (node, addr)
+                });
+            }
+        }
+        let all_up = !views.is_empty() && views.iter().all(NodeView::is_up);
+        let next_at = Instant::now() + if all_up { NODE_POLL } else { EAGER_POLL };
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep_until(next_at) => break,
+                Ok(()) = news.changed() => break,
+                Some(Ok(done)) = looks.join_next() => {
+                    under_way.remove(&done);
+                }
+            }
         }
     }
 }
