@@ -34,7 +34,7 @@ pub use buckets::{BucketUsage, NewBucket};
 pub use contents::{Condemned, ContentState, Intent};
 pub use list::{ListPage, ListQuery, UploadsPage, UploadsQuery};
 pub use model::*;
-pub use uploads::{CompleteRequest, Completed, PartCommit};
+pub use uploads::{Assemble, CompleteRequest, Completed, PartCommit};
 pub use usage::StoredBytes;
 pub use versions::{NewVersion, Placed};
 

@@ -28,6 +28,10 @@ pub struct PartCommit {
     pub grace_ms: Millis,
 }
 
+/// From an upload, its chosen parts and what was declared: the entity tag and
+/// attributes of the whole.
+pub type Assemble = fn(&Upload, &[Part], &str) -> Result<(String, Attributes), MetaError>;
+
 /// A request to complete an upload.
 #[derive(Clone, Debug)]
 pub struct CompleteRequest {
@@ -37,7 +41,7 @@ pub struct CompleteRequest {
     pub parts: Vec<(i32, String)>,
     /// Computes size, entity tag and attributes of the whole, or says what is
     /// wrong. Runs inside the transaction, so it must be pure.
-    pub assemble: fn(&Upload, &[Part], &str) -> Result<(String, Attributes), MetaError>,
+    pub assemble: Assemble,
     /// What was declared about the whole; handed to `assemble`.
     pub declared: String,
     /// The least size of a part that is not the last.
