@@ -143,6 +143,9 @@ async fn exchange<S: HttpService>(
     let method = parts.method.clone();
     let resource = parts.uri.path().to_owned();
     let framing = Framing::of(&parts);
+    // An empty body needs no `100 Continue`, and botocore takes an answer
+    // without one for that of the next request as well.
+    let is_bare_expect = framing == Framing::Http1Expect && incoming.is_end_stream();
     let (body, unread) = RequestBody::new(incoming, door.limits.body_pace);
 
     let request = Request::from_parts(parts, body);
@@ -161,6 +164,9 @@ async fn exchange<S: HttpService>(
     };
     if let Some(rest) = unread.take() {
         door.settle(&activity, framing, rest, &mut response);
+    }
+    if is_bare_expect {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| Sent::new(body, in_flight)))
 }
