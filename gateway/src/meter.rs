@@ -34,9 +34,8 @@ impl Meter {
     /// Goes on from what was written down; what was counted since the start is
     /// added to it.
     pub fn resume(&self, written: Metered) {
-        let early = self.turn(written.epoch);
         let mut open = self.open();
-        *open = written;
+        let early = std::mem::replace(&mut *open, written);
         for (node, counters) in early.nodes {
             let sum = open.nodes.entry(node).or_default();
             *sum = sum.plus(&counters);
@@ -56,8 +55,8 @@ impl Meter {
         );
     }
 
-    /// Counts bytes of a shard that a node sent and that were verified. The
-    /// request itself is counted by the first of its windows.
+    /// Counts a window of a shard that a node sent and that was verified. Each
+    /// is an operation: a voucher with more bytes must have more of them.
     pub fn get(&self, node: NodeId, account: AccountId, bytes: u64) {
         self.count(
             node,

@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,8 +105,18 @@ pub struct GatewayServer {
 
 /// The public key of the gateway in `dir`, made if there is none.
 pub fn identity(dir: &Path) -> Result<GatewayId, OpenError> {
-    fs::create_dir_all(dir).map_err(|error| OpenError::Folder(dir.into(), error))?;
+    make_private(dir)?;
     Ok(SecretKey::load_or_create(&dir.join("gateway.key"))?.public().into())
+}
+
+/// Makes the folder, readable by its owner alone: names and e-mail addresses
+/// are in it.
+fn make_private(dir: &Path) -> Result<(), OpenError> {
+    let failed = |error| OpenError::Folder(dir.into(), error);
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
@@ -144,7 +155,7 @@ impl GatewayServer {
         let domains = Domains::parse(&settings.domains)
             .map_err(|error| OpenError::Domains(error.to_string()))?;
         let dir = settings.dir.clone();
-        fs::create_dir_all(&dir).map_err(|error| OpenError::Folder(dir.clone(), error))?;
+        make_private(&dir)?;
         let lock = lock(&dir)?;
         let key = SecretKey::load_or_create(&dir.join("gateway.key"))?;
         let meta_path = dir.join("meta.sqlite");
@@ -153,6 +164,12 @@ impl GatewayServer {
         let s3 = listen(settings.listen).await?;
         let admin = listen(settings.admin_listen).await?;
         let meta = Meta::open(&meta_path).await?;
+        // Whoever was writing when the last process ended is gone.
+        let grace = i64::try_from(settings.delete_grace.as_millis()).unwrap_or(i64::MAX / 4);
+        let abandoned = meta.abandon_all(now_ms() + grace).await?;
+        if abandoned > 0 {
+            tracing::info!(abandoned, "uploads that a stop cut off were given up");
+        }
         let credentials = Credentials::load(&meta, &master).await?;
         let registry = Arc::new(Registry::default());
         let nodes =

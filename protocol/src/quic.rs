@@ -30,6 +30,9 @@ const PATH_MTU: u16 = 1452;
 /// What we ask of the system for each socket; it may give less.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 
+/// Bytes that may be on their way on one stream.
+pub const STREAM_WINDOW: u32 = 1024 * 1024;
+
 /// How long a peer may be silent.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -170,8 +173,11 @@ fn transport(loopback: bool) -> TransportConfig {
         .mtu_discovery_config(Some(discovery))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(2 * 1024 * 1024))
-        .receive_window(VarInt::from_u32(16 * 1024 * 1024))
+        // No limit for the whole connection: readers that pause would use it up
+        // and stop everybody else. What is read at once is bounded by those who
+        // ask, stream by stream.
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::MAX)
         .send_window(8 * 1024 * 1024)
         .datagram_receive_buffer_size(None)
         .keep_alive_interval(Some(Duration::from_secs(5)))

@@ -137,6 +137,24 @@ impl Meta {
             .await
     }
 
+    /// Gives up every open content: asked at the start, when whoever wrote them
+    /// is gone.
+    pub async fn abandon_all(&self, not_before: Millis) -> Result<u64, MetaError> {
+        self.writer
+            .run(move |tx| {
+                Box::pin(async move {
+                    let done = sqlx::query(
+                        "UPDATE contents SET state = 2, not_before_ms = ? WHERE state = 0",
+                    )
+                    .bind(not_before)
+                    .execute(tx)
+                    .await?;
+                    Ok(done.rows_affected())
+                })
+            })
+            .await
+    }
+
     /// Condemned contents whose time has come.
     pub async fn condemned(&self, now: Millis, limit: u32) -> Result<Vec<Condemned>, MetaError> {
         let rows =
@@ -167,16 +185,65 @@ impl Meta {
         Ok(found)
     }
 
-    /// Forgets a condemned content whose shards are gone.
-    pub async fn forget(&self, content: ContentId) -> Result<(), MetaError> {
-        self.writer.run(move |tx| Box::pin(async move { forget(tx, content).await })).await
+    /// Forgets condemned contents whose shards are gone.
+    pub async fn forget(&self, contents: Vec<ContentId>) -> Result<(), MetaError> {
+        self.writer
+            .run(move |tx| {
+                Box::pin(async move {
+                    for content in contents {
+                        forget(tx, content).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
     }
 
-    /// A content that a version refers to.
+    /// Puts contents that cannot be removed now behind all others.
+    pub async fn postpone(
+        &self,
+        contents: Vec<ContentId>,
+        not_before: Millis,
+    ) -> Result<(), MetaError> {
+        self.writer
+            .run(move |tx| {
+                Box::pin(async move {
+                    for content in contents {
+                        sqlx::query(
+                            "UPDATE contents SET not_before_ms = ? WHERE id = ? AND state = 2",
+                        )
+                        .bind(not_before)
+                        .bind(content.0.to_vec())
+                        .execute(&mut *tx)
+                        .await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Records a shard that became durable after its segment was committed:
+    /// it need not be repaired.
+    pub async fn late_shard(
+        &self,
+        account: AccountId,
+        segment: SegmentId,
+        stored: StoredShard,
+    ) -> Result<(), MetaError> {
+        self.writer
+            .run(move |tx| {
+                Box::pin(async move { record_late(tx, account, segment, &stored).await })
+            })
+            .await
+    }
+
+    /// A content that a version refers to, or did when a reader looked: what is
+    /// condemned stays readable until it is forgotten.
     pub async fn content(&self, id: ContentId) -> Result<Content, MetaError> {
         let row = sqlx::query(
             "SELECT size, scheme, codec, key_commit, inline_bytes FROM contents
-             WHERE id = ? AND state = 1",
+             WHERE id = ? AND state IN (1, 2)",
         )
         .bind(id.0.to_vec())
         .fetch_optional(&self.readers)
@@ -313,7 +380,7 @@ async fn record_segment(
     for StoredShard { placed, incarnation } in &segment.shards {
         // The incarnation that acknowledged must be the one we know: a folder
         // that was wiped in between holds nothing.
-        sqlx::query(
+        let done = sqlx::query(
             "UPDATE shards SET state = 1, root = ?, len = ?, incarnation = ?
              WHERE segment = ? AND idx = ? AND state = 0
                AND node = (SELECT num FROM nodes WHERE id = ? AND incarnation = ?)",
@@ -327,18 +394,62 @@ async fn record_segment(
         .bind(incarnation.0.to_vec())
         .execute(&mut *tx)
         .await?;
-        sqlx::query(
-            "INSERT INTO stored (node, account, bytes)
-             SELECT num, ?, ? FROM nodes WHERE id = ? AND incarnation = ?
-             ON CONFLICT (node, account) DO UPDATE SET bytes = bytes + excluded.bytes",
-        )
-        .bind(account.0.to_vec())
-        .bind(to_sql(placed.len)?)
-        .bind(placed.node.0.to_vec())
-        .bind(incarnation.0.to_vec())
+        if done.rows_affected() == 1 {
+            count_stored(tx, account, placed, incarnation).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn record_late(
+    tx: &mut SqliteConnection,
+    account: AccountId,
+    segment: SegmentId,
+    stored: &StoredShard,
+) -> Result<(), MetaError> {
+    let StoredShard { placed, incarnation } = stored;
+    let done = sqlx::query(
+        "UPDATE shards SET state = 1, root = ?, len = ?
+         WHERE segment = ? AND idx = ? AND state = 2 AND root = x''
+           AND node = (SELECT num FROM nodes WHERE id = ? AND incarnation = ?)",
+    )
+    .bind(placed.root.0.to_vec())
+    .bind(to_sql(placed.len)?)
+    .bind(segment.0.to_vec())
+    .bind(i64::from(placed.index))
+    .bind(placed.node.0.to_vec())
+    .bind(incarnation.0.to_vec())
+    .execute(&mut *tx)
+    .await?;
+    if done.rows_affected() == 0 {
+        // The segment is not committed, is gone, or was repaired meanwhile.
+        return Ok(());
+    }
+    sqlx::query("DELETE FROM repairs WHERE segment = ? AND idx = ?")
+        .bind(segment.0.to_vec())
+        .bind(i64::from(placed.index))
         .execute(&mut *tx)
         .await?;
-    }
+    count_stored(tx, account, placed, incarnation).await
+}
+
+async fn count_stored(
+    tx: &mut SqliteConnection,
+    account: AccountId,
+    placed: &PlacedShard,
+    incarnation: &Incarnation,
+) -> Result<(), MetaError> {
+    sqlx::query(
+        "INSERT INTO stored (node, account, bytes)
+         SELECT num, ?, ? FROM nodes WHERE id = ? AND incarnation = ?
+         ON CONFLICT (node, account) DO UPDATE SET bytes = bytes + excluded.bytes",
+    )
+    .bind(account.0.to_vec())
+    .bind(to_sql(placed.len)?)
+    .bind(placed.node.0.to_vec())
+    .bind(incarnation.0.to_vec())
+    .execute(tx)
+    .await?;
     Ok(())
 }
 
@@ -379,16 +490,7 @@ pub(super) async fn make_live(
         record_segment(tx, written.content, written.account, segment).await?;
     }
     check_quorum(tx, written).await?;
-    sqlx::query(
-        "INSERT INTO repairs (segment, idx, queued_ms)
-         SELECT s.segment, s.idx, ? FROM segments g JOIN shards s ON s.segment = g.id
-         WHERE g.content = ? AND s.state = 0
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(now)
-    .bind(&id)
-    .execute(&mut *tx)
-    .await?;
+    queue_missing(tx, written, now).await?;
     sqlx::query(
         "UPDATE shards SET state = 2 WHERE state = 0
            AND segment IN (SELECT id FROM segments WHERE content = ?)",
@@ -396,6 +498,31 @@ pub(super) async fn make_live(
     .bind(&id)
     .execute(tx)
     .await?;
+    Ok(())
+}
+
+/// Queues every shard that is not stored: those that no node acknowledged, and
+/// those for which there was no node.
+async fn queue_missing(
+    tx: &mut SqliteConnection,
+    written: &Written,
+    now: Millis,
+) -> Result<(), MetaError> {
+    for index in 0..written.scheme.total() {
+        sqlx::query(
+            "INSERT INTO repairs (segment, idx, queued_ms)
+             SELECT g.id, ?, ? FROM segments g WHERE g.content = ?
+               AND NOT EXISTS (SELECT 1 FROM shards s
+                               WHERE s.segment = g.id AND s.idx = ? AND s.state = 1)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(i64::from(index))
+        .bind(now)
+        .bind(written.content.0.to_vec())
+        .bind(i64::from(index))
+        .execute(&mut *tx)
+        .await?;
+    }
     Ok(())
 }
 

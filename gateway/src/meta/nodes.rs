@@ -38,8 +38,22 @@ impl Meta {
                     .bind(&now)
                     .execute(&mut *tx)
                     .await?;
+                    // What is gone is not paid for any more.
                     sqlx::query(
-                        "UPDATE shards SET state = 2, gen = gen + 1
+                        "UPDATE stored SET bytes = max(0, bytes - (
+                            SELECT coalesce(sum(s.len), 0) FROM shards s
+                            JOIN segments g ON g.id = s.segment
+                            JOIN contents c ON c.id = g.content
+                            WHERE s.node = stored.node AND c.account = stored.account
+                              AND s.state = 1 AND s.incarnation <> ?))
+                         WHERE node = (SELECT num FROM nodes WHERE id = ?)",
+                    )
+                    .bind(&now)
+                    .bind(&id)
+                    .execute(&mut *tx)
+                    .await?;
+                    sqlx::query(
+                        "UPDATE shards SET state = 2, root = x'', len = 0, gen = gen + 1
                          WHERE node = (SELECT num FROM nodes WHERE id = ?)
                            AND state = 1 AND incarnation <> ?",
                     )

@@ -138,9 +138,11 @@ CREATE TABLE uploads (
     state       INTEGER NOT NULL CHECK (state IN (0, 1, 2)), -- open, completed, aborted
     created_ms  BIGINT NOT NULL,
     attributes  TEXT NOT NULL,
-    request     TEXT NOT NULL,           -- of a completed one: its list of parts
+    ended_ms    BIGINT NOT NULL,         -- kept for a day after that
+    request     TEXT NOT NULL,           -- of a completed one: the hash of its list of parts
     result      TEXT NOT NULL            -- and its answer, for repeats
 ) WITHOUT ROWID;
+CREATE INDEX uploads_ended ON uploads (ended_ms) WHERE state <> 0;
 CREATE INDEX uploads_open ON uploads (bucket, key, id) WHERE state = 0;
 
 CREATE TABLE upload_parts (

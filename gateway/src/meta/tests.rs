@@ -39,8 +39,12 @@ fn scheme() -> Scheme {
 
 /// An upload that wrote its intent; `id` names everything in it.
 async fn intend(world: &World, id: u8) {
+    world.meta.intend(intent(id)).await.unwrap();
+}
+
+fn intent(id: u8) -> Intent {
     let nodes = (0..NODES).map(|n| Some((node(n), Incarnation([n; 16])))).collect();
-    let intent = Intent {
+    Intent {
         content: ContentId([id; 16]),
         account: ANN,
         scheme: scheme(),
@@ -50,8 +54,7 @@ async fn intend(world: &World, id: u8) {
         segment: SegmentId([id; 16]),
         nodes,
         lease_ms: 1000,
-    };
-    world.meta.intend(intent).await.unwrap();
+    }
 }
 
 /// The same upload with `shards` of its shards stored.
@@ -137,6 +140,84 @@ async fn a_quorum_is_enough_and_the_missing_shard_is_queued_with_the_commit() {
 }
 
 #[tokio::test]
+async fn a_shard_for_which_there_was_no_node_is_queued_too() {
+    let world = world().await;
+    let mut nodes: Vec<_> = (0..NODES).map(|n| Some((node(n), Incarnation([n; 16])))).collect();
+    nodes[5] = None;
+    world.meta.intend(Intent { nodes, ..intent(1) }).await.unwrap();
+    let placed = Placed::Written(Box::new(written(1, QUORUM)), part(1, 1));
+    world.meta.commit(new_version(&world, "k", placed)).await.unwrap();
+    assert_eq!(world.meta.repairs_waiting().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_shard_that_comes_late_need_not_be_repaired() {
+    let world = world().await;
+    intend(&world, 1).await;
+    let placed = Placed::Written(Box::new(written(1, QUORUM)), part(1, 1));
+    world.meta.commit(new_version(&world, "k", placed)).await.unwrap();
+    let all = written(1, NODES).last_segment.unwrap().shards;
+    let late = all.last().unwrap().clone();
+    for _ in 0..2 {
+        world.meta.late_shard(ANN, SegmentId([1; 16]), late.clone()).await.unwrap();
+    }
+    assert_eq!(world.meta.repairs_waiting().await.unwrap(), 0);
+    let segment = world.meta.segment(ContentId([1; 16]), 0).await.unwrap();
+    assert_eq!(segment.shards.len(), 6);
+    let stored = world.meta.stored().await.unwrap();
+    assert_eq!(stored.iter().map(|s| s.bytes).sum::<u64>(), 6 * 64);
+}
+
+#[tokio::test]
+async fn a_node_that_was_wiped_is_not_paid_for_what_it_lost() {
+    let world = world().await;
+    put(&world, "k", 1).await.unwrap();
+    world.meta.see_node(node(3), Incarnation([99; 16]), 5).await.unwrap();
+    let bytes =
+        || async { world.meta.stored().await.unwrap().iter().map(|s| s.bytes).sum::<u64>() };
+    assert_eq!(bytes().await, 5 * 64);
+    world.meta.delete_object(world.bucket, b"k".to_vec(), None, 0).await.unwrap();
+    world.meta.forget(vec![ContentId([1; 16])]).await.unwrap();
+    assert_eq!(bytes().await, 0);
+}
+
+#[tokio::test]
+async fn a_reader_under_way_still_finds_what_was_replaced() {
+    let world = world().await;
+    put(&world, "k", 1).await.unwrap();
+    put(&world, "k", 2).await.unwrap();
+    assert_eq!(state(&world, 1).await, ContentState::Condemned);
+    assert_eq!(world.meta.content(ContentId([1; 16])).await.unwrap().size, 100);
+}
+
+#[tokio::test]
+async fn a_version_without_parts_is_never_committed() {
+    let world = world().await;
+    let empty =
+        NewVersion { parts: Vec::new(), ..new_version(&world, "k", Placed::Shared(part(1, 1))) };
+    assert!(matches!(world.meta.commit(empty).await, Err(MetaError::SourceGone)));
+}
+
+#[tokio::test]
+async fn a_panic_in_one_piece_of_work_does_not_end_all_writing() {
+    let world = world().await;
+    let failed: Result<(), _> =
+        world.meta.writer.run(|_| Box::pin(async { panic!("a bug in one place") })).await;
+    assert!(matches!(failed, Err(MetaError::CommitUnknown)));
+    put(&world, "k", 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_dead_process_left_open_is_given_up_at_the_start() {
+    let world = world().await;
+    intend(&world, 1).await;
+    put(&world, "k", 2).await.unwrap();
+    assert_eq!(world.meta.abandon_all(7).await.unwrap(), 1);
+    assert_eq!(state(&world, 1).await, ContentState::Condemned);
+    assert_eq!(state(&world, 2).await, ContentState::Live);
+}
+
+#[tokio::test]
 async fn below_the_quorum_nothing_becomes_visible() {
     let world = world().await;
     intend(&world, 1).await;
@@ -198,7 +279,7 @@ async fn an_overwrite_condemns_the_old_content_after_a_grace() {
     let condemned = world.meta.condemned(110, 10).await.unwrap();
     assert_eq!(condemned.len(), 1);
     assert_eq!(condemned[0].shards.len(), 6);
-    world.meta.forget(condemned[0].content).await.unwrap();
+    world.meta.forget(vec![condemned[0].content]).await.unwrap();
     assert_eq!(state(&world, 1).await, ContentState::Absent);
     let stored = world.meta.stored().await.unwrap();
     assert_eq!(stored.iter().map(|s| s.bytes).sum::<u64>(), 6 * 64);
@@ -409,6 +490,7 @@ async fn a_completed_upload_is_one_version_and_completing_it_again_answers_the_s
     let done = complete(parts.clone(), 100).await.unwrap();
     assert_eq!(complete(parts, 100).await.unwrap(), done);
     assert_eq!(state(&world, 4).await, ContentState::Condemned);
+    assert_eq!(world.meta.forget_uploads(20).await.unwrap(), 0);
     let version = world.meta.latest(bucket, &key).await.unwrap().unwrap();
     assert_eq!((version.size, version.etag.as_str()), (200, "whole-2"));
 

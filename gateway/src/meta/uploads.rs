@@ -92,8 +92,8 @@ impl Meta {
                     // The bucket may have gone since it was looked up.
                     let done = sqlx::query(
                         "INSERT INTO uploads (id, bucket, key, account, state, created_ms,
-                                              attributes, request, result)
-                         SELECT ?, id, ?, ?, 0, ?, ?, '', '' FROM buckets WHERE id = ?",
+                                              attributes, ended_ms, request, result)
+                         SELECT ?, id, ?, ?, 0, ?, ?, 0, '', '' FROM buckets WHERE id = ?",
                     )
                     .bind(new.id)
                     .bind(new.key)
@@ -161,6 +161,21 @@ impl Meta {
             .await
     }
 
+    /// Forgets uploads that ended before `before`; says how many.
+    pub async fn forget_uploads(&self, before: Millis) -> Result<u64, MetaError> {
+        self.writer
+            .run(move |tx| {
+                Box::pin(async move {
+                    let done = sqlx::query("DELETE FROM uploads WHERE state <> 0 AND ended_ms < ?")
+                        .bind(before)
+                        .execute(tx)
+                        .await?;
+                    Ok(done.rows_affected())
+                })
+            })
+            .await
+    }
+
     /// Aborts an open upload and condemns its parts.
     pub async fn abort_upload(
         &self,
@@ -173,9 +188,10 @@ impl Meta {
             .run(move |tx| {
                 Box::pin(async move {
                     let done = sqlx::query(
-                        "UPDATE uploads SET state = 2
+                        "UPDATE uploads SET state = 2, ended_ms = ?
                          WHERE id = ? AND bucket = ? AND key = ? AND state = 0",
                     )
+                    .bind(not_before)
                     .bind(&id)
                     .bind(bucket)
                     .bind(key)
@@ -242,7 +258,7 @@ async fn complete(
     key: &[u8],
     request: &CompleteRequest,
 ) -> Result<Completed, MetaError> {
-    let asked = to_json(&request.parts);
+    let asked = blake3::hash(to_json(&request.parts).as_bytes()).to_hex().to_string();
     let row = sqlx::query(
         "SELECT id, bucket, key, account, created_ms, attributes, state, request, result
          FROM uploads WHERE id = ? AND bucket = ? AND key = ?",
@@ -277,7 +293,8 @@ async fn complete(
     )
     .await?;
     let completed = Completed { etag: version.etag, attributes: version.attributes };
-    sqlx::query("UPDATE uploads SET state = 1, request = ?, result = ? WHERE id = ?")
+    sqlx::query("UPDATE uploads SET state = 1, ended_ms = ?, request = ?, result = ? WHERE id = ?")
+        .bind(request.now_ms)
         .bind(asked)
         .bind(to_json(&completed))
         .bind(&request.upload)

@@ -188,6 +188,11 @@ pub(super) async fn commit(
         .fetch_optional(&mut *tx)
         .await?;
     bucket.ok_or(MetaError::NoSuchBucket)?;
+    let sizes = new.parts.iter().map(|(Placed::Written(_, part) | Placed::Shared(part))| part.size);
+    if new.parts.is_empty() || sizes.sum::<u64>() != new.size {
+        // A source that was replaced while it was copied has no parts left.
+        return Err(MetaError::SourceGone);
+    }
     for placed in &new.parts {
         match placed {
             Placed::Written(written, _) => make_live(tx, written, new.now_ms).await?,

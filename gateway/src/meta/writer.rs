@@ -4,6 +4,9 @@
 //! Nobody hears yes before the transaction is on disk. Each piece of work runs
 //! in a savepoint of its own, so one that fails leaves the others whole.
 
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
@@ -91,7 +94,12 @@ async fn commit_batch(
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     for job in batch.drain(..) {
         sqlx::query("SAVEPOINT job").execute(&mut *connection).await?;
-        let (keep, reply) = job(&mut *connection).await;
+        // A panic in one piece of work must not end all writing: it counts as a
+        // failed transaction, which takes the batch with it.
+        let ran = AssertUnwindSafe(job(&mut *connection)).catch_unwind().await;
+        let Ok((keep, reply)) = ran else {
+            return Err(sqlx::Error::Protocol("a piece of work panicked".to_owned()));
+        };
         replies.push(reply);
         if !keep {
             sqlx::query("ROLLBACK TO job").execute(&mut *connection).await?;

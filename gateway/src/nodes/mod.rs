@@ -32,6 +32,9 @@ pub enum NodeError {
     /// It took too long.
     #[error("no answer in time")]
     Timeout,
+    /// It has as many requests of ours as it takes at once.
+    #[error("too many requests are under way")]
+    Busy,
     /// It said no.
     #[error("refused: {0}")]
     Refused(Refusal),

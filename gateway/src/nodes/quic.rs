@@ -17,7 +17,7 @@ use protocol::voucher::Voucher;
 use protocol::{NodeId, SecretKey, ShardId, quic, tree};
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::registry::Registry;
 use super::{NodeError, Nodes, ShardPiece, ShardRange};
@@ -34,8 +34,17 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// A window and its proof.
 const WINDOW_FRAME_MAX: usize = WINDOW as usize + 64 * 1024;
 
+/// A node that could not be dialled is not dialled again for this long.
+const REDIAL: Duration = Duration::from_millis(500);
+
 /// The connection to one node; the lock makes sure that it is dialled once.
-type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
+type Slot = Arc<tokio::sync::Mutex<Link>>;
+
+#[derive(Default)]
+struct Link {
+    connection: Option<Connection>,
+    failed_at: Option<Instant>,
+}
 
 /// Storage nodes over QUIC.
 pub struct QuicNodes {
@@ -68,18 +77,27 @@ impl QuicNodes {
             slots.retain(|(known, at), _| *known != node || *at == addr);
             slots.entry((node, addr)).or_default().clone()
         };
-        let mut slot = slot.lock().await;
-        if let Some(connection) = slot.as_ref()
+        let mut link = slot.lock().await;
+        if let Some(connection) = &link.connection
             && connection.close_reason().is_none()
         {
             return Ok(connection.clone());
         }
-        *slot = None;
-        let connection = quic::dial(self.endpoint(addr)?, &self.key, node, addr)
-            .await
-            .map_err(|error| NodeError::Offline(error.to_string()))?;
-        *slot = Some(connection.clone());
-        Ok(connection)
+        // Those who waited while it was dialled need not each try again.
+        if link.failed_at.is_some_and(|at| at.elapsed() < REDIAL) {
+            return Err(NodeError::Offline("it could not be dialled a moment ago".into()));
+        }
+        link.connection = None;
+        match quic::dial(self.endpoint(addr)?, &self.key, node, addr).await {
+            Ok(connection) => {
+                *link = Link { connection: Some(connection.clone()), failed_at: None };
+                Ok(connection)
+            }
+            Err(error) => {
+                link.failed_at = Some(Instant::now());
+                Err(NodeError::Offline(error.to_string()))
+            }
+        }
     }
 
     fn endpoint(&self, addr: SocketAddr) -> Result<&Endpoint, NodeError> {

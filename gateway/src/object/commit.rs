@@ -34,12 +34,18 @@ pub fn place(
 /// Commits a version. On an error what was written for it is given up.
 pub async fn version(gateway: &Gateway, new: NewVersion) -> Result<Version, MetaError> {
     let written = new.parts.iter().find_map(written_content);
-    let (bucket, key) = (new.bucket, new.key.clone());
+    // What the client is told if it is on disk, whoever replaced it meanwhile.
+    let told = Version {
+        id: 0,
+        version_id: "null".to_owned(),
+        delete_marker: false,
+        size: new.size,
+        etag: new.etag.clone(),
+        modified_ms: new.now_ms,
+        attributes: new.attributes.clone(),
+    };
     match gateway.meta.commit(new).await {
-        Err(MetaError::CommitUnknown) if is_live(gateway, written).await? => {
-            // It is on disk. If it was replaced meanwhile, it still was visible.
-            gateway.meta.latest(bucket, &key).await?.ok_or(MetaError::CommitUnknown)
-        }
+        Err(MetaError::CommitUnknown) if is_live(gateway, written).await? => Ok(told),
         Err(error) => Err(failed(gateway, written, error).await),
         done => done,
     }
@@ -65,11 +71,14 @@ fn written_content(placed: &Placed) -> Option<ContentId> {
 /// Finds out what became of a commit whose outcome is not known.
 async fn is_live(gateway: &Gateway, written: Option<ContentId>) -> Result<bool, MetaError> {
     let Some(content) = written else { return Ok(false) };
+    let is_live = |state| state == ContentState::Live;
     match gateway.meta.content_state(content).await? {
-        ContentState::Live => Ok(true),
-        ContentState::Condemned | ContentState::Absent => Ok(false),
-        // Whoever wins this decides: if it is not ours, the commit was.
-        ContentState::Open => Ok(!gateway.meta.abandon(content, gateway.not_before()).await?),
+        ContentState::Open => {
+            // Whoever wins this decides; then the state is final.
+            gateway.meta.abandon(content, gateway.not_before()).await?;
+            Ok(is_live(gateway.meta.content_state(content).await?))
+        }
+        state => Ok(is_live(state)),
     }
 }
 

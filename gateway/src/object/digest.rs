@@ -184,7 +184,7 @@ mod tests {
                 BASE64_STANDARD.encode(0xe306_9283_u32.to_be_bytes()),
                 BASE64_STANDARD.encode(0xae8b_1486_0a79_9888_u64.to_be_bytes()),
                 "98O8HYCOBHMq32eZZczDTKeuNEE=".to_owned(),
-                "FeKw08M4kefTxPYtmwh80J4FyGXyCSkYy0wLpjYHBYU=".to_owned()
+                "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=".to_owned()
             ]
         );
     }

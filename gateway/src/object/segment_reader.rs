@@ -4,8 +4,9 @@
 //! The nodes that seem fastest are asked first, data shards before parity: with
 //! all data shards at hand nothing is decoded. A shard that fails, or is not
 //! there after the hedge delay, is replaced by a spare one from the same
-//! window on. A wrong, missing or slow shard is therefore an erasure, and an
-//! error only when fewer than `data` are left.
+//! window on; one that was only slow or out of reach becomes a spare itself. A
+//! wrong, missing or slow shard is therefore an erasure, and an error only when
+//! fewer than `data` are left.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -14,7 +15,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::message::WINDOW;
-use protocol::{AccountId, NodeId, ShardId};
+use protocol::refusal::Refusal;
+use protocol::{AccountId, ShardId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -34,21 +36,36 @@ const HEDGE: Range<Duration> = Duration::from_millis(50)..Duration::from_secs(2)
 /// A read that gets nowhere for this long fails.
 const STUCK: Duration = Duration::from_secs(30);
 
+/// How often a shard may be asked for in one read.
+const TRIES: u32 = 3;
+
+/// What a node may have sent of a read that was given up: a stream's window,
+/// and the windows that waited here.
+const UNDER_WAY: u64 = protocol::quic::STREAM_WINDOW as u64 + (AHEAD as u64 + 1) * WINDOW;
+
 /// The same window of some shards, by shard number.
 pub(super) type Window = BTreeMap<u8, Vec<Bytes>>;
 
-/// What a reader of one shard reports.
-struct Event {
+/// How the reading of one shard ended.
+struct Ended {
     index: u8,
     outcome: Result<(), NodeError>,
 }
 
+/// A shard that could be asked for.
+#[derive(Clone)]
+struct Spare {
+    shard: PlacedShard,
+    tries: u32,
+}
+
 /// One shard being read.
 struct Source {
-    node: NodeId,
+    spare: Spare,
     windows: mpsc::Receiver<Vec<Bytes>>,
     asked: Instant,
-    /// Windows taken so far, counted from the start of the whole read.
+    began: u64,
+    /// The next window to take, counted from the start of the whole read.
     next: u64,
 }
 
@@ -62,8 +79,10 @@ pub(super) struct SegmentReader {
     /// The number of the next window.
     window: u64,
     sources: BTreeMap<u8, Source>,
-    spares: VecDeque<PlacedShard>,
-    readers: JoinSet<Event>,
+    spares: VecDeque<Spare>,
+    readers: JoinSet<Ended>,
+    /// Ends that were heard of before their source was found empty.
+    ended: BTreeMap<u8, Result<(), NodeError>>,
 }
 
 impl SegmentReader {
@@ -85,6 +104,7 @@ impl SegmentReader {
             window: 0,
             sources: BTreeMap::new(),
             readers: JoinSet::new(),
+            ended: BTreeMap::new(),
         };
         for _ in 0..needed {
             reader.ask_spare();
@@ -95,21 +115,23 @@ impl SegmentReader {
     /// Asks one more shard, from the present window on. `false` when there is
     /// none left.
     fn ask_spare(&mut self) -> bool {
-        let Some(shard) = self.spares.pop_front() else { return false };
+        let Some(mut spare) = self.spares.pop_front() else { return false };
+        spare.tries += 1;
+        let index = spare.shard.index;
         let start = self.bytes.start + self.window * WINDOW;
         let range = ShardRange {
-            shard: ShardId { segment: self.segment.id, index: shard.index },
-            root: shard.root,
-            len: shard.len,
+            shard: ShardId { segment: self.segment.id, index },
+            root: spare.shard.root,
+            len: spare.shard.len,
             bytes: start..self.bytes.end,
         };
         let (way, windows) = mpsc::channel(AHEAD);
-        let source = Source { node: shard.node, windows, asked: Instant::now(), next: self.window };
-        self.sources.insert(shard.index, source);
-        let gateway = self.gateway.clone();
+        let (node, gateway) = (spare.shard.node, self.gateway.clone());
+        let (asked, began, next) = (Instant::now(), self.window, self.window);
+        self.ended.remove(&index);
+        self.sources.insert(index, Source { spare, windows, asked, began, next });
         self.readers.spawn(async move {
-            let outcome = gateway.nodes.get(shard.node, range, way).await;
-            Event { index: shard.index, outcome }
+            Ended { index, outcome: gateway.nodes.get(node, range, way).await }
         });
         true
     }
@@ -139,45 +161,93 @@ impl SegmentReader {
                 () = tokio::time::sleep_until(deadline) => return Err(ReadError::Stuck),
             }
         }
-        // Who is behind now has been replaced and is not waited for any more.
         self.window += 1;
-        let window_now = self.window;
-        self.sources.retain(|_, source| source.next >= window_now);
+        self.drop_laggards();
         Ok(window)
     }
 
     fn take(&mut self, index: u8, bytes: Vec<Bytes>, window: &mut Window) {
         let source = self.sources.get_mut(&index).expect("the source that delivered");
+        let node = source.spare.shard.node;
+        if source.next == source.began {
+            self.gateway.registry.first_window(node, source.asked.elapsed());
+        }
         source.next += 1;
         let len: usize = bytes.iter().map(Bytes::len).sum();
-        self.gateway.meter.get(source.node, self.account, len as u64);
-        if self.window == 0 {
-            self.gateway.registry.first_window(source.node, source.asked.elapsed());
-        }
+        self.gateway.meter.get(node, self.account, len as u64);
         window.insert(index, bytes);
+    }
+
+    /// Who is behind has been replaced and is not waited for any more. It may
+    /// be asked again, last of all.
+    fn drop_laggards(&mut self) {
+        let window = self.window;
+        let behind: Vec<u8> = self
+            .sources
+            .iter()
+            .filter(|(_, source)| source.next < window)
+            .map(|(index, _)| *index)
+            .collect();
+        for index in behind {
+            let Some(source) = self.sources.remove(&index) else { continue };
+            if source.next == source.began {
+                // It lost the race: as slow as this at least.
+                let node = source.spare.shard.node;
+                self.gateway.registry.first_window(node, source.asked.elapsed());
+            }
+            self.vouch_for_rest(&source);
+            self.keep_as_spare(source.spare);
+        }
+    }
+
+    fn keep_as_spare(&mut self, spare: Spare) {
+        if spare.tries < TRIES {
+            self.spares.push_back(spare);
+        }
+    }
+
+    /// A node that was told to stop has sent more than arrived, and counts it.
+    /// It is vouched for, or the node would refuse us in the end.
+    fn vouch_for_rest(&self, source: &Source) {
+        let taken = self.bytes.start + source.next * WINDOW;
+        let rest = self.bytes.end.saturating_sub(taken).min(UNDER_WAY);
+        if rest > 0 {
+            self.gateway.meter.get(source.spare.shard.node, self.account, rest);
+        }
     }
 
     /// A source ended before it delivered the window: find out why.
     async fn lose(&mut self, index: u8) {
         let Some(source) = self.sources.remove(&index) else { return };
-        let mut outcome = None;
-        // Its reader is ending; others that end meanwhile were replaced before.
-        while let Ok(Some(Ok(event))) =
-            timeout_at(Instant::now() + Duration::from_secs(1), self.readers.join_next()).await
-        {
-            if event.index == index {
-                outcome = Some(event.outcome);
-                break;
-            }
+        let Some(Err(error)) = self.end_of(index).await else { return };
+        let node = source.spare.shard.node;
+        tracing::info!(?node, segment = ?self.segment.id, index, %error, "shard not read");
+        let (experience, is_lost) = verdict(&error);
+        if let Some(experience) = experience {
+            self.gateway.registry.experience(node, experience);
         }
-        let Some(Err(error)) = outcome else { return };
-        tracing::info!(node = ?source.node, segment = ?self.segment.id, index, %error, "shard not read");
-        let (experience, repair) = verdict(&error);
-        self.gateway.registry.experience(source.node, experience);
-        if repair {
-            let queued = self.gateway.meta.queue_repair(self.segment.id, index, now_ms()).await;
-            if let Err(error) = queued {
-                tracing::debug!(%error, "repair not queued");
+        if !is_lost {
+            return self.keep_as_spare(source.spare);
+        }
+        let queued = self.gateway.meta.queue_repair(self.segment.id, index, now_ms()).await;
+        if let Err(error) = queued {
+            tracing::debug!(%error, "repair not queued");
+        }
+    }
+
+    /// How the reader of a source ended whose channel is closed: it is ending.
+    async fn end_of(&mut self, index: u8) -> Option<Result<(), NodeError>> {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        loop {
+            if let Some(outcome) = self.ended.remove(&index) {
+                return Some(outcome);
+            }
+            match timeout_at(deadline, self.readers.join_next()).await {
+                Ok(Some(Ok(Ended { index, outcome }))) => {
+                    self.ended.insert(index, outcome);
+                }
+                Ok(Some(Err(_))) => {}
+                Ok(None) | Err(_) => return None,
             }
         }
     }
@@ -186,7 +256,7 @@ impl SegmentReader {
         let usual = self
             .sources
             .values()
-            .filter_map(|source| self.gateway.registry.view(source.node))
+            .filter_map(|source| self.gateway.registry.view(source.spare.shard.node))
             .map(|view| view.first_window)
             .max()
             .unwrap_or(HEDGE.start);
@@ -194,17 +264,26 @@ impl SegmentReader {
     }
 }
 
-/// What a failed read says about the node, and whether the shard is lost.
-fn verdict(error: &NodeError) -> (Experience, bool) {
-    use protocol::refusal::Refusal;
-    match error {
-        NodeError::Lie(_) => (Experience::Bad, true),
-        NodeError::Refused(Refusal::NotFound | Refusal::Disk | Refusal::BadRange) => {
-            (Experience::Bad, true)
+impl Drop for SegmentReader {
+    fn drop(&mut self) {
+        // A read that is complete has nothing left; one that the client broke
+        // off has.
+        for source in self.sources.values() {
+            self.vouch_for_rest(source);
         }
-        NodeError::Refused(_) | NodeError::Abandoned => (Experience::Good, false),
+    }
+}
+
+/// What a failed read says about the node, and whether the shard is lost.
+fn verdict(error: &NodeError) -> (Option<Experience>, bool) {
+    match error {
+        NodeError::Lie(_) => (Some(Experience::Bad), true),
+        NodeError::Refused(Refusal::NotFound | Refusal::Disk | Refusal::BadRange) => {
+            (Some(Experience::Bad), true)
+        }
+        NodeError::Refused(_) | NodeError::Abandoned | NodeError::Busy => (None, false),
         NodeError::Offline(_) | NodeError::Timeout | NodeError::Unknown => {
-            (Experience::Unreachable, false)
+            (Some(Experience::Unreachable), false)
         }
     }
 }
@@ -228,7 +307,7 @@ async fn next_window(sources: &mut BTreeMap<u8, Source>, window: u64) -> (u8, Op
 
 /// Shards in the order in which to ask for them: those on nodes that are up
 /// first, data shards before parity, slow nodes last.
-fn in_order(gateway: &Gateway, shards: &[PlacedShard], needed: u8) -> VecDeque<PlacedShard> {
+fn in_order(gateway: &Gateway, shards: &[PlacedShard], needed: u8) -> VecDeque<Spare> {
     let mut ranked: Vec<_> = shards
         .iter()
         .map(|shard| {
@@ -239,5 +318,5 @@ fn in_order(gateway: &Gateway, shards: &[PlacedShard], needed: u8) -> VecDeque<P
         })
         .collect();
     ranked.sort_by_key(|(rank, _)| *rank);
-    ranked.into_iter().map(|(_, shard)| shard).collect()
+    ranked.into_iter().map(|(_, shard)| Spare { shard, tries: 0 }).collect()
 }

@@ -33,13 +33,16 @@ const QUORUM: Duration = Duration::from_secs(60);
 /// Pieces on their way to one node.
 const PIECES: usize = 2;
 
+/// How the put of one shard ended.
+type Put = (u8, NodeId, Result<Stored, NodeError>);
+
 /// The sends of one segment.
 pub(super) struct SegmentWriter {
     segment: SegmentId,
     quorum: usize,
     /// The way to each node; `None` once it has failed.
     ways: Vec<Option<mpsc::Sender<ShardPiece>>>,
-    puts: JoinSet<(u8, NodeId, Result<Stored, NodeError>)>,
+    puts: JoinSet<Put>,
 }
 
 impl SegmentWriter {
@@ -93,7 +96,7 @@ impl SegmentWriter {
     /// little for the rest.
     pub(super) async fn finish(
         mut self,
-        gateway: &Gateway,
+        gateway: &Arc<Gateway>,
         account: AccountId,
         end: SegmentEnd,
     ) -> Result<StoredSegment, UploadError> {
@@ -104,12 +107,8 @@ impl SegmentWriter {
         let mut shards = Vec::with_capacity(end.roots.len());
         let mut deadline = Instant::now() + QUORUM;
         while let Ok(Some(joined)) = timeout_at(deadline, self.puts.join_next()).await {
-            let Ok((index, node, result)) = joined else { continue };
-            let Some(stored) = judge(gateway, node, result) else { continue };
-            gateway.meter.put(node, account, end.shard_len);
-            let root = end.roots[usize::from(index)];
-            let placed = PlacedShard { index, node, root, len: end.shard_len };
-            shards.push(StoredShard { placed, incarnation: stored.incarnation });
+            let Ok(put) = joined else { continue };
+            shards.extend(durable(gateway, account, &end, put));
             if shards.len() == self.quorum {
                 deadline = Instant::now() + STRAGGLERS;
             }
@@ -118,8 +117,44 @@ impl SegmentWriter {
             let (stored, quorum) = (shards.len(), self.quorum);
             return Err(UploadError::TooFewNodes { stored, quorum });
         }
-        Ok(StoredSegment { id: self.segment, len: end.len, shards })
+        let segment = StoredSegment { id: self.segment, len: end.len, shards };
+        if !self.puts.is_empty() {
+            tokio::spawn(await_stragglers(gateway.clone(), self.puts, account, self.segment, end));
+        }
+        Ok(segment)
     }
+}
+
+/// The nodes that are slower than the grace have all of their shard and will
+/// store it: it is paid for, and once it is durable it need not be repaired.
+async fn await_stragglers(
+    gateway: Arc<Gateway>,
+    mut puts: JoinSet<Put>,
+    account: AccountId,
+    segment: SegmentId,
+    end: SegmentEnd,
+) {
+    while let Some(joined) = puts.join_next().await {
+        let Ok(put) = joined else { continue };
+        let Some(stored) = durable(&gateway, account, &end, put) else { continue };
+        if let Err(error) = gateway.meta.late_shard(account, segment, stored).await {
+            tracing::debug!(%error, ?segment, "a late shard is left to repair");
+        }
+    }
+}
+
+/// The shard, if the put ended well; it is counted.
+fn durable(
+    gateway: &Gateway,
+    account: AccountId,
+    end: &SegmentEnd,
+    (index, node, result): Put,
+) -> Option<StoredShard> {
+    let stored = judge(gateway, node, result)?;
+    gateway.meter.put(node, account, end.shard_len);
+    let root = end.roots[usize::from(index)];
+    let placed = PlacedShard { index, node, root, len: end.shard_len };
+    Some(StoredShard { placed, incarnation: stored.incarnation })
 }
 
 /// Takes note of how a put ended.
@@ -134,7 +169,7 @@ fn judge(gateway: &Gateway, node: NodeId, result: Result<Stored, NodeError>) -> 
             tracing::debug!(?node, %error, "shard not stored");
             let experience = match error {
                 NodeError::Lie(_) => Experience::Bad,
-                NodeError::Abandoned | NodeError::Refused(_) => return None,
+                NodeError::Abandoned | NodeError::Refused(_) | NodeError::Busy => return None,
                 _ => Experience::Unreachable,
             };
             gateway.registry.experience(node, experience);

@@ -31,6 +31,8 @@ pub struct Batch {
 pub struct Splitter {
     /// Plain bytes of a full batch: whole stripes.
     batch_len: usize,
+    /// Plain bytes that a batch will hold, as far as is known.
+    room: usize,
     chunks: Vec<u8>,
     frames: Vec<Bytes>,
     in_batch: usize,
@@ -40,11 +42,15 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// A splitter for contents of this scheme.
-    pub fn new(scheme: Scheme) -> Self {
+    /// A splitter for contents of this scheme, of `size_hint` bytes if that is
+    /// known: small ones then take little memory.
+    pub fn new(scheme: Scheme, size_hint: Option<u64>) -> Self {
         let stripe = usize::from(scheme.data()) * CHUNK;
+        let batch_len = (BATCH / stripe).max(1) * stripe;
+        let hint = size_hint.and_then(|hint| usize::try_from(hint).ok()).unwrap_or(batch_len);
         Self {
-            batch_len: (BATCH / stripe).max(1) * stripe,
+            batch_len,
+            room: hint.min(batch_len),
             chunks: Vec::new(),
             frames: Vec::new(),
             in_batch: 0,
@@ -88,7 +94,7 @@ impl Splitter {
     fn copy(&mut self, mut bytes: &[u8]) {
         if self.chunks.capacity() == 0 {
             // Room for the chunks, their tags, and the padding of a last stripe.
-            self.chunks.reserve(self.batch_len.div_ceil(CHUNK) * UNIT + 64 * 256);
+            self.chunks.reserve(self.room + self.room.div_ceil(CHUNK) * TAG + 64 * 256);
         }
         while !bytes.is_empty() {
             let filled = self.chunks.len() % UNIT;
@@ -131,7 +137,7 @@ mod tests {
     use crate::object::cipher::sealed_len;
 
     fn split(scheme: &str, frames: &[usize]) -> Vec<Batch> {
-        let mut splitter = Splitter::new(scheme.parse().unwrap());
+        let mut splitter = Splitter::new(scheme.parse().unwrap(), None);
         let mut batches = Vec::new();
         let mut next = 0u8;
         for &len in frames {

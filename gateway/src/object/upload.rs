@@ -191,7 +191,7 @@ impl ContentWriter {
         let cipher = Arc::new(ChunkCipher::new(&key, content));
         let digests = Digests::new(request.checksum);
         Self {
-            splitter: Some(Splitter::new(gateway.settings.scheme)),
+            splitter: Some(Splitter::new(gateway.settings.scheme, request.size_hint)),
             gateway,
             request,
             content,

@@ -14,57 +14,86 @@ use protocol::ShardId;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::{Gateway, now_ms};
-use crate::meta::{Condemned, MetaError};
+use crate::meta::{Condemned, ContentId, MetaError, Millis};
+use crate::nodes::NodeError;
 
-/// Between two rounds.
+/// Between two rounds that found little to do.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Contents of one round.
-const ROUND: u32 = 100;
+const ROUND: u32 = 500;
 
-/// Deletes under way.
+/// Contents whose shards are deleted at once.
 const TOGETHER: usize = 16;
+
+/// A content whose nodes do not all answer is looked at again after this.
+const LATER_MS: Millis = 10 * 60 * 1000;
+
+/// How long the answer to a completed upload is kept for repeats.
+const REPEATS_MS: Millis = 24 * 3600 * 1000;
 
 /// Runs until `stop`.
 pub async fn run(gateway: Arc<Gateway>, stop: CancellationToken) {
+    let mut is_busy = false;
     loop {
-        tokio::select! {
+        if !is_busy {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+        let done = tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(PAUSE) => {}
-        }
-        if let Err(error) = round(&gateway).await {
-            tracing::warn!(%error, "collect: round ended early");
-        }
+            done = round(&gateway) => done,
+        };
+        is_busy = match done {
+            Ok(looked_at) => looked_at == ROUND as usize,
+            Err(error) => {
+                tracing::warn!(%error, "collect: round ended early");
+                false
+            }
+        };
     }
 }
 
-/// One round. Returns how many contents were forgotten.
-pub async fn round(gateway: &Gateway) -> Result<usize, MetaError> {
+/// One round. Returns how many contents were looked at.
+pub async fn round(gateway: &Arc<Gateway>) -> Result<usize, MetaError> {
     let now = now_ms();
     let abandoned = gateway.meta.abandon_expired(now, gateway.grace_ms()).await?;
     if abandoned > 0 {
         tracing::info!(abandoned, "uploads gave up");
     }
-    let mut forgotten = 0;
-    for condemned in gateway.meta.condemned(now, ROUND).await? {
-        if delete(gateway, &condemned).await {
-            gateway.meta.forget(condemned.content).await?;
-            forgotten += 1;
-        }
-    }
-    Ok(forgotten)
+    gateway.meta.forget_uploads(now - REPEATS_MS).await?;
+    let condemned = gateway.meta.condemned(now, ROUND).await?;
+    let looked_at = condemned.len();
+    let outcomes: Vec<(ContentId, bool)> = stream::iter(condemned)
+        .map(|condemned| {
+            let gateway = gateway.clone();
+            async move { (condemned.content, delete(gateway, condemned).await) }
+        })
+        .buffer_unordered(TOGETHER)
+        .collect()
+        .await;
+    let (gone, held): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|(_, gone)| *gone);
+    let ids = |outcomes: Vec<(ContentId, bool)>| outcomes.into_iter().map(|(id, _)| id).collect();
+    gateway.meta.forget(ids(gone)).await?;
+    gateway.meta.postpone(ids(held), now + LATER_MS).await?;
+    Ok(looked_at)
 }
 
-/// Whether all shards are gone.
-async fn delete(gateway: &Gateway, condemned: &Condemned) -> bool {
-    let delete_one = |(segment, index, node)| async move {
+/// Whether all shards are gone. Each is asked for, whatever becomes of others.
+async fn delete(gateway: Arc<Gateway>, condemned: Condemned) -> bool {
+    let mut all_gone = true;
+    for (segment, index, node) in condemned.shards {
         let shard = ShardId { segment, index };
-        let deleted = gateway.nodes.delete(node, shard).await;
-        if let Err(error) = &deleted {
-            tracing::debug!(?node, ?shard, %error, "shard not deleted yet");
+        match gateway.nodes.delete(node, shard).await {
+            // A node that left the network keeps nothing for us.
+            Ok(_) | Err(NodeError::Unknown) => {}
+            Err(error) => {
+                tracing::debug!(?node, ?shard, %error, "shard not deleted yet");
+                all_gone = false;
+            }
         }
-        deleted.is_ok()
-    };
-    let deletes: Vec<_> = condemned.shards.iter().copied().map(delete_one).collect();
-    stream::iter(deletes).buffer_unordered(TOGETHER).all(|gone| async move { gone }).await
+    }
+    all_gone
 }

@@ -63,6 +63,8 @@ struct Settler {
     /// Kept bytes are counted up to here.
     stored_until: Instant,
     slow_at: Instant,
+    /// Epochs that are over and not written down yet.
+    ended: Vec<Metered>,
     /// Accounts that the ledger knows.
     opened: Vec<AccountId>,
     /// Epochs for which statements were taken, with the sum they add up to.
@@ -84,6 +86,7 @@ pub async fn run(
         vouched_at: now,
         stored_until: now,
         slow_at: now,
+        ended: Vec::new(),
         opened: Vec::new(),
         stated: HashMap::new(),
     };
@@ -129,6 +132,7 @@ impl Settler {
 
     async fn round(&mut self, info: &ChainInfo, stopping: bool) -> Result<(), SettleError> {
         let metered = self.gateway.meter.snapshot();
+        self.close_ended(info).await?;
         if info.open != metered.epoch {
             self.turn(info).await?;
         }
@@ -147,9 +151,9 @@ impl Settler {
         }
         self.stated.retain(|epoch, _| info.taking_statements.contains(epoch));
         if slow && !stopping {
+            self.forget(info).await?;
             self.open_accounts(info).await?;
             self.reserve(info).await?;
-            self.forget(info).await?;
         }
         Ok(())
     }
@@ -158,13 +162,22 @@ impl Settler {
     /// anew.
     async fn turn(&mut self, info: &ChainInfo) -> Result<(), SettleError> {
         self.count_stored().await?;
-        let ended = self.gateway.meter.turn(info.open);
-        self.keep(&ended).await?;
-        if info.taking_receipts.contains(&ended.epoch) {
-            let nodes: Vec<_> = ended.nodes.iter().map(|(node, c)| (*node, *c)).collect();
-            self.send_vouchers(info, ended.epoch, &nodes).await;
-        }
+        self.ended.push(self.gateway.meter.turn(info.open));
         self.vouched.clear();
+        self.close_ended(info).await
+    }
+
+    /// Writes down what epochs ended with and vouches for it. What fails is
+    /// tried again in the next round.
+    async fn close_ended(&mut self, info: &ChainInfo) -> Result<(), SettleError> {
+        while let Some(ended) = self.ended.first().cloned() {
+            self.keep(&ended).await?;
+            if info.taking_receipts.contains(&ended.epoch) {
+                let nodes: Vec<_> = ended.nodes.iter().map(|(node, c)| (*node, *c)).collect();
+                self.send_vouchers(info, ended.epoch, &nodes).await;
+            }
+            self.ended.remove(0);
+        }
         Ok(())
     }
 
@@ -231,9 +244,10 @@ impl Settler {
         });
         for (node, counters, taken) in futures::future::join_all(sends).await {
             match taken {
-                Ok(()) => {
+                Ok(()) if epoch == info.open => {
                     self.vouched.insert(node, counters);
                 }
+                Ok(()) => {}
                 // Vouchers are cumulative: the next one makes up for it.
                 Err(error) => tracing::debug!(?node, %error, "voucher not taken"),
             }
@@ -260,8 +274,13 @@ impl Settler {
             };
             Submission::OpenAccount(Box::new(opening.signed(&self.gateway.key)))
         };
-        self.submit(new.iter().map(opening).collect()).await?;
-        self.opened.extend(new);
+        let outcomes = self.client.submit(new.iter().map(opening).collect()).await?;
+        for (account, outcome) in new.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(()) => self.opened.push(account),
+                Err(reason) => tracing::warn!(?account, reason, "account not opened"),
+            }
+        }
         Ok(())
     }
 
@@ -274,7 +293,15 @@ impl Settler {
         let own = self.gateway.own_account();
         for account in self.opened.iter().copied().chain([own]) {
             let owes = owed.get(&account).copied().unwrap_or_default();
-            let balance = self.balance(account).await?;
+            let balance = match self.balance(account).await {
+                Ok(balance) => balance,
+                // One account that cannot be asked about must not stop others.
+                Err(SettleError::Ledger(ledger::ClientError::Query(reason))) => {
+                    tracing::debug!(?account, reason, "no balance");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             found.insert(account, Means { balance, owed: owes, owed_seconds });
             let amount = to_reserve(balance, owes);
             if amount > Amount::ZERO {

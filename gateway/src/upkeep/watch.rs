@@ -1,10 +1,11 @@
 //! Watches the network: members from the ledger, state from the nodes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::client::LedgerClient;
+use protocol::NodeId;
 use protocol::ledger_api::{ChainInfo, NodeRecord};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -84,10 +85,25 @@ pub async fn nodes(
     // A node that moved is looked at where it is now, whatever becomes of the
     // look at where it was.
     let mut under_way = HashSet::new();
+    let mut places = HashSet::new();
+    let mut looked_at: HashMap<NodeId, Instant> = HashMap::new();
     loop {
-        let views = gateway.registry.views();
-        for NodeRecord { node, addr, .. } in views.iter().map(|view| view.record.clone()) {
-            if under_way.len() < TOGETHER && under_way.insert((node, addr)) {
+        let mut views = gateway.registry.views();
+        // Who was not looked at for longest comes first; who is up can wait.
+        views.sort_by_key(|view| looked_at.get(&view.record.node).copied());
+        for view in &views {
+            let NodeRecord { node, addr, .. } = view.record;
+            let is_due = looked_at
+                .get(&node)
+                .is_none_or(|at| at.elapsed() >= if view.is_up() { NODE_POLL } else { EAGER_POLL });
+            let is_new_place = !places.contains(&(node, addr));
+            if (is_due || is_new_place)
+                && under_way.len() < TOGETHER
+                && under_way.insert((node, addr))
+            {
+                looked_at.insert(node, Instant::now());
+                places.retain(|(known, _)| *known != node);
+                places.insert((node, addr));
                 let gateway = gateway.clone();
                 looks.spawn(async move {
                     look(gateway, node).await;
@@ -95,8 +111,10 @@ pub async fn nodes(
                 });
             }
         }
+        looked_at.retain(|node, _| views.iter().any(|view| view.record.node == *node));
+        places.retain(|(node, _)| looked_at.contains_key(node));
         let all_up = !views.is_empty() && views.iter().all(NodeView::is_up);
-        let next_at = Instant::now() + if all_up { NODE_POLL } else { EAGER_POLL };
+        let next_at = Instant::now() + if all_up { NODE_POLL / 5 } else { EAGER_POLL };
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -110,7 +128,7 @@ pub async fn nodes(
     }
 }
 
-async fn look(gateway: Arc<Gateway>, node: protocol::NodeId) {
+async fn look(gateway: Arc<Gateway>, node: NodeId) {
     match gateway.nodes.status(node).await {
         Ok(status) => {
             let known = gateway.registry.view(node).and_then(|view| view.incarnation);

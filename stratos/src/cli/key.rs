@@ -16,7 +16,7 @@ Examples:
   stratos account create alice --data ./data
   stratos key create --account alice --data ./data
   stratos key list --data ./data
-  stratos key delete AK0123456789 --data ./data")]
+  stratos key delete SKABCDEFGHIJKLMNOPQR --data ./data")]
 pub struct KeyArgs {
     #[command(subcommand)]
     command: KeyCommand,
