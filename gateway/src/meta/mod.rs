@@ -86,6 +86,9 @@ pub enum MetaError {
     /// A checksum or size that was declared does not fit the parts.
     #[error("{0}")]
     BadComplete(String),
+    /// A checksum that was declared for the whole is not that of the parts.
+    #[error("{0}")]
+    BadDigest(String),
     /// The condition of a conditional request does not hold.
     #[error("a precondition does not hold")]
     PreconditionFailed,

@@ -23,3 +23,6 @@ mod segment_reader;
 mod segment_writer;
 pub mod splitter;
 pub mod upload;
+
+#[cfg(test)]
+mod tests;
