@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! server   accepts registered gateways; one request on each stream
+//!   turns    how many requests are worked on at once
 //!   handle   put, get, delete, prove, status, voucher: one file each
 //!     lanes    what gateways owe: vouchers, credit
 //!     store    shards: a file each, durable before anyone hears of it
@@ -19,6 +20,7 @@ mod lanes;
 mod metrics;
 mod server;
 mod store;
+mod turns;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,15 +36,15 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::error::{OpenError, RunError};
 pub use crate::metrics::NodeMetrics;
-pub use crate::store::folder::identity;
+pub use crate::store::folder::{identity, joined};
 
 use crate::chain::view::View;
 use crate::chain::{Chain, Presence};
 use crate::lanes::Lanes;
 use crate::metrics::Metrics;
-use crate::server::Turns;
 use crate::store::folder::{Folder, Superblock};
 use crate::store::{Limits, ShardStore};
+use crate::turns::Turns;
 
 /// Where the ledger is, and the key it must show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,8 +187,9 @@ impl Node {
 
     /// What the node did, and how it is.
     pub fn metrics(&self) -> NodeMetrics {
-        let Inner { store, chain, turns, endpoint, metrics, .. } = &*self.inner;
+        let Inner { store, chain, presence, turns, endpoint, metrics, .. } = &*self.inner;
         let stats = store.stats();
+        let registered = chain.view().is_some_and(|view| presence.is_member(&view.info.nodes));
         NodeMetrics {
             working: turns.working() as u64,
             connections: endpoint.open_connections() as u64,
@@ -195,6 +198,7 @@ impl Node {
             free: stats.free,
             disk_failed: store.has_failed(),
             ledger_reachable: chain.is_reachable(),
+            registered,
             ..metrics.snapshot()
         }
     }
@@ -280,11 +284,11 @@ fn advertised(asked: Option<SocketAddr>, bound: SocketAddr) -> Result<SocketAddr
 
 /// Runs work that waits for the disk or computes for long, off the reactor.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    joined(tokio::task::spawn_blocking(work)).await
+    finished(tokio::task::spawn_blocking(work)).await
 }
 
 /// Waits for blocking work. Its panic goes on here.
-async fn joined<T>(work: JoinHandle<T>) -> T {
+async fn finished<T>(work: JoinHandle<T>) -> T {
     match work.await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {

@@ -26,7 +26,7 @@ pub struct NodeMetrics {
     pub audit_bytes: u64,
     /// Receipts that the ledger accepted.
     pub receipts_accepted: u64,
-    /// Requests being worked on now.
+    /// Puts and gets being worked on now, without those that wait for their peer.
     pub working: u64,
     /// Connections now.
     pub connections: u64,
@@ -40,6 +40,8 @@ pub struct NodeMetrics {
     pub disk_failed: bool,
     /// Whether the ledger answered when it was last asked.
     pub ledger_reachable: bool,
+    /// Whether the node is registered under its key, as the ledger said last.
+    pub registered: bool,
 }
 
 #[derive(Debug, Default)]

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! All that a gateway can make us hold is counted: connections, requests on a
-//! connection (QUIC's limit), requests worked on at once. More requests wait a
-//! while and are then refused. When the node stops, requests under way are
+//! connection (QUIC's limit), requests worked on at once (`turns`). More requests
+//! wait a while and are then refused. When the node stops, requests under way are
 //! finished, new ones are refused, and then the endpoint is closed.
 //!
 //! Not here: what the requests do (`handle`), who is registered (`chain`).
@@ -20,7 +20,6 @@ use protocol::quic::CONNECT_TIMEOUT;
 use protocol::refusal::Refusal;
 use protocol::tls::peer_key;
 use quinn::{Connection, Incoming, VarInt};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -31,16 +30,6 @@ use crate::handle::get::Serving;
 use crate::handle::stream::Stream;
 use crate::handle::{Failure, delete, get, prove, put, status, voucher};
 use crate::{Inner, Peer};
-
-/// Requests that move bytes, at once: each holds up to two buffers.
-pub(crate) const WORKING_MAX: usize = 128;
-
-/// Other requests at once. Apart, so that a voucher gets through when reads
-/// wait for it.
-const SMALL_MAX: usize = 64;
-
-/// How long a request waits for its turn.
-const TURN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Connections at once, over all gateways.
 const CONNECTIONS_MAX: usize = 256;
@@ -54,38 +43,6 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// How long the peers may take to hear that we closed.
 const GOODBYE: Duration = Duration::from_secs(1);
-
-/// The turns of requests.
-#[derive(Debug)]
-pub(crate) struct Turns {
-    working: Semaphore,
-    small: Semaphore,
-}
-
-impl Turns {
-    pub fn new() -> Self {
-        Self { working: Semaphore::new(WORKING_MAX), small: Semaphore::new(SMALL_MAX) }
-    }
-
-    /// Requests that move bytes now.
-    pub fn working(&self) -> usize {
-        WORKING_MAX - self.working.available_permits()
-    }
-
-    async fn take(&self, request: &Request) -> Result<SemaphorePermit<'_>, Failure> {
-        let turns = match request {
-            Request::Put { .. } | Request::Get { .. } => &self.working,
-            Request::Delete { .. }
-            | Request::Prove { .. }
-            | Request::Status
-            | Request::Voucher(_) => &self.small,
-        };
-        match timeout(TURN_PATIENCE, turns.acquire()).await {
-            Ok(permit) => Ok(permit.expect("turns are never closed")),
-            Err(_) => Err(Failure::Refused(Refusal::Busy)),
-        }
-    }
-}
 
 /// Serves until `stop`, then drains.
 pub(crate) async fn run(node: Arc<Inner>, stop: CancellationToken) -> Result<(), RunError> {
@@ -257,11 +214,13 @@ async fn answer(
     if !node.chain.admits(peer.gateway.into()) {
         return Err(Failure::Refused(Refusal::NotPermitted));
     }
-    let _turn = node.turns.take(&request).await?;
+    let mut turn = node.turns.take(&request).await?;
     match request {
-        Request::Put { shard, max_len } => put::run(node, peer, shard, max_len, stream).await?,
+        Request::Put { shard, max_len } => {
+            put::run(node, peer, shard, max_len, &mut turn, stream).await?;
+        }
         Request::Get { shard, start, end } => {
-            return get::run(node, peer, shard, (start, end), stream).await.map(Some);
+            return get::run(node, peer, shard, (start, end), &mut turn, stream).await.map(Some);
         }
         Request::Delete { shard } => delete::run(node, shard, stream).await?,
         Request::Prove { shard, group } => prove::run(node, peer, shard, group, stream).await?,

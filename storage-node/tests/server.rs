@@ -1,6 +1,7 @@
 //! A node as gateways and the ledger see it, over real QUIC.
 
 mod network;
+mod pauses;
 
 use std::fs;
 use std::path::Path;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use network::{
     Gateway, Ledger, Put, RunningNode, SHARD, gateway_key, root, sample, settings, soon,
 };
+use protocol::ledger_api::NodeRecord;
 use protocol::refusal::Refusal;
 use protocol::{Epoch, SecretKey, ShardId};
 use storage_node::{Node, OpenError, RunError, Settings};
@@ -252,6 +254,7 @@ async fn a_restart_keeps_shards_and_vouchers_even_without_a_ledger() {
     gateway.vouch(voucher.clone()).await.unwrap();
     let twice = Node::open(settings(dir.path(), &ledger)).await;
     assert!(matches!(twice, Err(OpenError::InUse(_))));
+    assert!(storage_node::joined(dir.path()));
     node.stop().await;
     ledger.stop();
 
@@ -279,6 +282,35 @@ async fn a_node_joins_by_invite_and_says_when_it_moved() {
     assert_eq!((moved.addr, moved.zone.as_str()), (node.node.addr(), "there"));
     assert_eq!(moved.verify(), Ok(()));
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_says_whether_it_is_registered_under_its_key() {
+    let (ledger, dir) = (Ledger::start(), tempfile::tempdir().unwrap());
+    let (other, _) = connected(&dir.path().join("other"), &ledger).await;
+    let uninvited = Settings { invite: None, ..settings(&dir.path().join("node"), &ledger) };
+    let node = RunningNode::start(uninvited).await;
+    let gateway = soon("the ledger's answer", async {
+        loop {
+            if let Ok(gateway) = Gateway::connect_as(&gateway_key(), &node).await {
+                return gateway;
+            }
+        }
+    });
+    let gateway = gateway.await;
+    assert!(!node.node.metrics().registered, "the ledger knows another node");
+    ledger.info.send_modify(|info| {
+        let record = info.nodes[0].clone();
+        info.nodes.push(NodeRecord { node: node.node.id(), ..record });
+    });
+    let registered = async {
+        while !node.node.metrics().registered {
+            gateway.status().await.unwrap();
+        }
+    };
+    soon("the registration", registered).await;
+    node.stop().await;
+    other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

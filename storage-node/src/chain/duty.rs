@@ -38,7 +38,8 @@ impl Presence {
         })
     }
 
-    fn is_member(&self, nodes: &[NodeRecord]) -> bool {
+    /// Whether the ledger knows the node, wherever it was when it registered.
+    pub fn is_member(&self, nodes: &[NodeRecord]) -> bool {
         nodes.iter().any(|known| known.node == self.node)
     }
 }

@@ -3,7 +3,8 @@
 //! thread.
 //!
 //! A gateway beyond its credit is refused before anything is read; one that
-//! gets there in the middle of a range is paused until it vouches.
+//! gets there in the middle of a range is paused until it vouches. A reader that
+//! pauses by itself is waited for without the turn that others could use.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +14,12 @@ use protocol::refusal::Refusal;
 use protocol::{Epoch, GatewayId, ShardId};
 
 use crate::handle::Failure;
-use crate::handle::stream::Stream;
+use crate::handle::stream::{Frame, IN_HAND, READER, Stream};
 use crate::lanes::Lanes;
 use crate::store::StoreError;
 use crate::store::range::{RangeReader, Window};
-use crate::{Inner, Peer, blocking, joined};
+use crate::turns::Turn;
+use crate::{Inner, Peer, blocking, finished};
 
 /// How long a range waits in its middle for the gateway to vouch.
 const CREDIT_PATIENCE: Duration = Duration::from_secs(5);
@@ -52,6 +54,7 @@ pub(crate) async fn run(
     peer: Peer,
     shard: ShardId,
     (start, end): (u64, u64),
+    turn: &mut Turn<'_>,
     stream: &mut Stream,
 ) -> Result<Serving, Failure> {
     let epoch = node.chain.open_epoch();
@@ -68,7 +71,7 @@ pub(crate) async fn run(
 
     stream.answer(&GetHeader { shard_len: reader.shard_len() }).await?;
     let mut serving = Serving { lanes: node.lanes.clone(), gateway: peer.gateway, epoch, sent: 0 };
-    send(node, reader, first, &mut serving, stream).await.map_err(Failure::cut)?;
+    send(node, reader, first, &mut serving, turn, stream).await.map_err(Failure::cut)?;
     Ok(serving)
 }
 
@@ -77,6 +80,7 @@ async fn send(
     mut reader: RangeReader,
     mut window: Window,
     serving: &mut Serving,
+    turn: &mut Turn<'_>,
     stream: &mut Stream,
 ) -> Result<(), Failure> {
     loop {
@@ -93,9 +97,25 @@ async fn send(
             return Err(Failure::Refused(Refusal::CreditExceeded));
         }
         serving.sent += payload;
-        stream.frame(encoded).await?;
+        deliver(Frame::new(encoded), turn, stream).await?;
         node.metrics.sent(payload);
         let Some(ahead) = ahead else { return Ok(()) };
-        (reader, window) = joined(ahead).await?;
+        (reader, window) = finished(ahead).await?;
     }
+}
+
+/// Sends a window, at the pace of who reads it.
+async fn deliver(
+    mut frame: Frame,
+    turn: &mut Turn<'_>,
+    stream: &mut Stream,
+) -> Result<(), Failure> {
+    if stream.push(&mut frame, IN_HAND).await? {
+        return Ok(());
+    }
+    turn.lend();
+    if !stream.push(&mut frame, READER).await? {
+        return Err(Failure::Stalled);
+    }
+    turn.take_back().await
 }

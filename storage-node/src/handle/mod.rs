@@ -1,6 +1,7 @@
 //! One request, one file. Each is told who asks and has the stream; what goes
 //! wrong is a [`Failure`], which ends in one place (`server`).
 
+pub(crate) mod body;
 pub(crate) mod delete;
 pub(crate) mod get;
 pub(crate) mod prove;

@@ -7,7 +7,7 @@ use protocol::ShardId;
 use protocol::message::GetHeader;
 
 use crate::handle::Failure;
-use crate::handle::stream::Stream;
+use crate::handle::stream::{Frame, Stream};
 use crate::store::StoreError;
 use crate::store::range::RangeReader;
 use crate::{Inner, Peer, blocking};
@@ -27,7 +27,7 @@ pub(crate) async fn run(
     })
     .await?;
     stream.answer(&GetHeader { shard_len }).await?;
-    stream.frame(proof.encoded).await.map_err(Failure::cut)?;
+    stream.frame(&mut Frame::new(proof.encoded)).await.map_err(Failure::cut)?;
     node.metrics.audited(proof.payload);
     node.lanes.serve(peer.gateway, node.chain.open_epoch(), proof.payload);
     Ok(())

@@ -2,20 +2,24 @@
 //! and writes the other, so that a stream holds at most two. A shard that fits
 //! one buffer costs one trip to a blocking thread for everything: hash, write,
 //! sync, rename, sync.
+//!
+//! A body may come as slowly as somebody far away sends it. A put that waits has
+//! written what came and holds no buffer, so that it keeps nobody from working.
 
 use std::mem;
 
-use protocol::frame::CHUNK_MAX;
 use protocol::message::{PutTrailer, SHARD_LEN_MAX, Stored};
 use protocol::refusal::Refusal;
 use protocol::{Root, ShardId};
 use tokio::task::JoinHandle;
 
 use crate::handle::Failure;
-use crate::handle::stream::Stream;
+use crate::handle::body::Body;
+use crate::handle::stream::{IN_HAND, Stream, UPLOADER};
 use crate::store::StoreError;
 use crate::store::writer::Writer;
-use crate::{Inner, Peer, blocking, joined};
+use crate::turns::Turn;
+use crate::{Inner, Peer, blocking, finished};
 
 /// Bytes that go to the disk at once.
 const BUFFER: usize = 512 * 1024;
@@ -25,6 +29,7 @@ pub(crate) async fn run(
     peer: Peer,
     shard: ShardId,
     max_len: u64,
+    turn: &mut Turn<'_>,
     stream: &mut Stream,
 ) -> Result<(), Failure> {
     if max_len > SHARD_LEN_MAX {
@@ -35,7 +40,7 @@ pub(crate) async fn run(
     }
     let writer = node.store.put(shard, max_len)?;
 
-    let (pipeline, last) = receive(stream, writer, max_len).await?;
+    let (pipeline, last) = receive(turn, stream, writer, max_len).await?;
     let PutTrailer { len, root } = stream.message().await?;
     pipeline.finish(last, len, root).await?;
 
@@ -47,64 +52,49 @@ pub(crate) async fn run(
 /// Takes in the body. What did not fill a buffer comes back, to be written with
 /// the end.
 async fn receive(
+    turn: &mut Turn<'_>,
     stream: &mut Stream,
     writer: Writer,
     max_len: u64,
 ) -> Result<(Pipeline, Vec<u8>), Failure> {
     let size = usize::try_from(max_len).map_or(BUFFER, |most| most.min(BUFFER));
-    let mut body = Body { max_len, announced: 0, left: 0, ended: false };
+    let mut body = Body::new(max_len);
     let mut pipeline = Pipeline::new(writer);
-    let mut buffer = vec![0; size];
-    loop {
-        let filled = body.fill(stream, &mut buffer).await?;
-        buffer.truncate(filled);
-        if body.ended {
-            return Ok((pipeline, buffer));
+    let (mut buffer, mut filled) = (vec![0; size], 0);
+    while !body.has_ended() {
+        let space = body.space(&mut buffer[filled..]);
+        if space.is_empty() {
+            buffer = pipeline.write(buffer).await?;
+            buffer.resize(size, 0);
+            filled = 0;
+        } else if let Some(got) = stream.read(space, IN_HAND).await? {
+            filled += body.take(got)?;
+        } else {
+            buffer.truncate(filled);
+            pipeline.rest(buffer).await?;
+            let first = wait(turn, stream, &mut body).await?;
+            filled = first.len();
+            buffer = first;
+            buffer.resize(size, 0);
         }
-        buffer = pipeline.write(buffer).await?;
-        buffer.resize(size, 0);
     }
+    buffer.truncate(filled);
+    Ok((pipeline, buffer))
 }
 
-/// The chunks of a body, on their way in.
-struct Body {
-    max_len: u64,
-    /// Bytes of all chunks so far.
-    announced: u64,
-    /// Bytes of the current chunk that have not come.
-    left: usize,
-    ended: bool,
-}
-
-impl Body {
-    /// Fills `buffer` until it is full or the body ended; how far.
-    async fn fill(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> Result<usize, Failure> {
-        let mut filled = 0;
-        loop {
-            // Looked at even when the buffer is full: it may have been the end.
-            if self.left == 0 {
-                self.next_chunk(stream).await?;
-            }
-            let room = self.left.min(buffer.len() - filled);
-            if self.ended || room == 0 {
-                return Ok(filled);
-            }
-            let got = stream.read(&mut buffer[filled..filled + room]).await?;
-            self.left -= got;
-            filled += got;
-        }
-    }
-
-    async fn next_chunk(&mut self, stream: &mut Stream) -> Result<(), Failure> {
-        let len = stream.number().await?;
-        self.announced += u64::from(len);
-        self.left = usize::try_from(len).unwrap_or(usize::MAX);
-        self.ended = len == 0;
-        if self.left > CHUNK_MAX || self.announced > self.max_len {
-            return Err(Failure::Refused(Refusal::Malformed));
-        }
-        Ok(())
-    }
+/// Waits, with neither turn nor buffer, for a peer that sends nothing. The first
+/// bytes of the body that come.
+async fn wait(
+    turn: &mut Turn<'_>,
+    stream: &mut Stream,
+    body: &mut Body,
+) -> Result<Vec<u8>, Failure> {
+    turn.lend();
+    let mut first = [0; 64];
+    let got = stream.read(body.space(&mut first), UPLOADER).await?;
+    let filled = body.take(got.ok_or(Failure::Stalled)?)?;
+    turn.take_back().await?;
+    Ok(first[..filled].to_vec())
 }
 
 /// The disk's side: a writer, and the buffer that it is done with.
@@ -141,6 +131,16 @@ impl Pipeline {
         Ok(spare)
     }
 
+    /// Writes what there is, and keeps no buffer.
+    async fn rest(&mut self, last: Vec<u8>) -> Result<(), StoreError> {
+        if !last.is_empty() {
+            self.write(last).await?;
+        }
+        let (writer, _) = self.idle().await?;
+        self.work = Work::Idle((writer, Vec::new()));
+        Ok(())
+    }
+
     async fn finish(mut self, last: Vec<u8>, len: u64, root: Root) -> Result<(), StoreError> {
         let (writer, _) = self.idle().await?;
         blocking(move || writer.finish(&last, len, root)).await
@@ -149,7 +149,7 @@ impl Pipeline {
     async fn idle(&mut self) -> Result<Idle, StoreError> {
         match mem::replace(&mut self.work, Work::Over) {
             Work::Idle(idle) => Ok(idle),
-            Work::Writing(write) => joined(write).await,
+            Work::Writing(write) => finished(write).await,
             Work::Over => Err(StoreError::Failed),
         }
     }

@@ -99,7 +99,7 @@ impl ShardFile {
     pub fn open(path: &Path, shard: ShardId) -> Result<Self, StoreError> {
         let file = File::open(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => StoreError::NotFound,
-            _ => StoreError::Io(error),
+            _ => error.into(),
         })?;
         let length = file.metadata()?.len();
         let mut bytes = [0; HEADER_LEN];

@@ -113,6 +113,12 @@ pub fn identity(path: &Path) -> Result<NodeId, OpenError> {
     Ok(key.public().into())
 }
 
+/// Whether the folder in `path` belongs to a network: its node has heard from
+/// the ledger before. Makes nothing, and needs no lock.
+pub fn joined(path: &Path) -> bool {
+    matches!(read_superblock(path), Ok(Some(superblock)) if superblock.chain.is_some())
+}
+
 fn create(path: &Path) -> Result<(), OpenError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path))
 }
@@ -251,6 +257,23 @@ mod tests {
             assert!(error.contains(cause), "{error}");
             assert_eq!(snapshot(root.path()), before, "{name}");
         }
+    }
+
+    #[test]
+    fn a_folder_has_joined_once_its_network_is_known() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("node");
+        assert!(!joined(&path));
+        assert!(!path.exists(), "asking makes nothing");
+        let mut folder = Folder::open(&path).unwrap();
+        assert!(!joined(&path));
+        let superblock = Superblock { chain: Some(ChainId([3; 16])), ..folder.superblock.clone() };
+        folder.join(superblock).unwrap();
+        assert!(joined(&path), "while it is open");
+        drop(folder);
+        assert!(joined(&path));
+        fs::write(path.join("superblock.json"), "{").unwrap();
+        assert!(!joined(&path), "what is spoilt cannot be known");
     }
 
     #[test]

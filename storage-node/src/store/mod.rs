@@ -36,6 +36,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::refusal::Refusal;
 use protocol::{Root, ShardId};
+use rustix::io::Errno;
 use thiserror::Error;
 
 use self::file::ShardFile;
@@ -54,6 +55,8 @@ pub(crate) enum StoreError {
     Conflict,
     #[error("the body has root {got} and {got_len} bytes, not what was promised")]
     WrongRoot { got: Root, got_len: u64 },
+    #[error("no file handle is left: raise the limit of open files")]
+    NoHandle,
     #[error("no space above the reserve")]
     NoSpace,
     #[error("the range lies outside the shard")]
@@ -68,6 +71,9 @@ pub(crate) enum StoreError {
 
 impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
+        if let Some(Errno::MFILE | Errno::NFILE) = Errno::from_io_error(&error) {
+            return Self::NoHandle;
+        }
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
             _ => Self::Io(error),
@@ -82,6 +88,8 @@ impl StoreError {
             Self::NotFound => Refusal::NotFound,
             Self::Conflict => Refusal::Conflict,
             Self::WrongRoot { .. } => Refusal::WrongRoot,
+            // Nothing is wrong with the disk, nor with what it holds.
+            Self::NoHandle => Refusal::Busy,
             Self::NoSpace => Refusal::NoSpace,
             Self::BadRange => Refusal::BadRange,
             Self::Corrupt(_) | Self::Failed | Self::Io(_) => Refusal::Disk,
@@ -131,7 +139,7 @@ impl ShardStore {
         for path in [&shards, &incoming] {
             create_folder(path)?;
         }
-        sync_folder(folder)?;
+        File::open(folder)?.sync_all()?;
         let left = census::remove_files(&incoming)?;
         let census = census::count(&shards)?;
         tracing::info!(shards = census.shards, bytes = census.bytes, left, "shard store opened");
@@ -171,13 +179,14 @@ impl ShardStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error.into()),
         };
+        let folder = File::open(self.subfolder(shard))?;
         fs::remove_file(&path)?;
         // A damaged file was not counted.
         if let Some(len) = len {
             self.stored.fetch_sub(len, Ordering::Relaxed);
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
-        self.sync(|| sync_folder(&self.subfolder(shard)))?;
+        self.sync(|| folder.sync_all())?;
         Ok(true)
     }
 
@@ -209,8 +218,12 @@ impl ShardStore {
         if self.has_failed() { Err(StoreError::Failed) } else { Ok(()) }
     }
 
-    /// Runs one sync, the only thing whose failure is never forgotten.
+    /// Runs one sync, the only thing whose failure is never forgotten, and
+    /// nothing else: a folder is opened before it is changed. If that fails,
+    /// nothing has happened yet, and the store is as sound as before.
     fn sync(&self, sync: impl FnOnce() -> io::Result<()>) -> Result<(), StoreError> {
+        // A put may be under way for long, and others fail meanwhile.
+        self.check_sound()?;
         sync().map_err(|error| {
             self.fail(&error);
             StoreError::Io(error)
@@ -250,8 +263,9 @@ impl ShardStore {
             return Ok(());
         }
         let _turn = self.making_folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let shards = File::open(&self.shards)?;
         create_folder(&self.subfolder(shard))?;
-        self.sync(|| sync_folder(&self.shards))?;
+        self.sync(|| shards.sync_all())?;
         durable.store(true, Ordering::Release);
         Ok(())
     }
@@ -289,9 +303,4 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         other => other,
     }
-}
-
-/// Makes names in a folder survive a power cut.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }

@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::process::Command;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -158,27 +159,31 @@ fn bytes_without_the_promised_root_leave_nothing() {
     assert_eq!(counted(store.stats()), (0, 0));
 }
 
+/// Turns one bit of the file of [`SHARD`] around.
+fn flip(store: &ShardStore, at: u64) {
+    let file = OpenOptions::new().read(true).write(true).open(store.path(SHARD)).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
 #[test]
 fn a_damaged_shard_is_refused_and_may_be_put_again() {
     let folder = tempfile::tempdir().unwrap();
     let store = ShardStore::open(folder.path(), UNLIMITED).unwrap();
     let bytes = sample(50_000);
-    let flip = |at: u64| {
-        let file = OpenOptions::new().read(true).write(true).open(store.path(SHARD)).unwrap();
-        let mut byte = [0];
-        file.read_exact_at(&mut byte, at).unwrap();
-        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
-    };
+    let flip = |at| flip(&store, at);
     let cut = |len: u64| {
         let file = OpenOptions::new().write(true).open(store.path(SHARD)).unwrap();
         file.set_len(len).unwrap();
     };
-    let damages: [(&str, &dyn Fn()); 5] = [
+    let damages: [(&str, &dyn Fn()); 6] = [
         ("magic", &|| flip(0)),
         ("body", &|| flip(30_000)),
         ("outboard", &|| flip(50_100)),
         ("cut", &|| cut(40_000)),
         ("empty", &|| cut(0)),
+        ("length", &|| flip(24)),
     ];
     for (what, damage) in damages {
         put(&store, SHARD, &bytes).unwrap();
@@ -188,6 +193,24 @@ fn a_damaged_shard_is_refused_and_may_be_put_again() {
         put(&store, SHARD, &bytes).unwrap();
         assert!(read(&store, SHARD, &root(&bytes), 0..50_000).unwrap() == bytes, "{what}");
     }
+}
+
+#[test]
+fn a_shard_whose_root_rotted_is_repaired_in_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = ShardStore::open(folder.path(), UNLIMITED).unwrap();
+    let bytes = sample(50_000);
+    put(&store, SHARD, &bytes).unwrap();
+    for at in 32..64 {
+        flip(&store, at);
+        assert!(!store.open_shard(SHARD).unwrap().is_sound().unwrap(), "byte {at}");
+        put(&store, SHARD, &bytes).unwrap();
+        let held = store.open_shard(SHARD).unwrap();
+        assert_eq!(held.header.root, root(&bytes));
+        assert!(held.is_sound().unwrap());
+    }
+    assert_eq!(counted(store.stats()), (1, 50_000));
+    assert!(matches!(put(&store, SHARD, &sample(49_999)), Err(StoreError::Conflict)));
 }
 
 #[test]
@@ -219,15 +242,74 @@ fn after_a_failed_sync_only_reads_go_on() {
     let store = ShardStore::open(folder.path(), UNLIMITED).unwrap();
     let bytes = sample(100);
     put(&store, SHARD, &bytes).unwrap();
+    let under_way = store.put(ShardId { index: 5, ..SHARD }, 100).unwrap();
     let broken = store.sync(|| Err(io::Error::from_raw_os_error(5)));
     assert!(matches!(broken, Err(StoreError::Io(_))));
     let other = ShardId { index: 4, ..SHARD };
+    let late = under_way.finish(&bytes, 100, root(&bytes));
+    assert!(matches!(late, Err(StoreError::Failed)));
     for _ in 0..2 {
         let refused = put(&store, other, &bytes).unwrap_err();
         assert_eq!(refused.refusal(), Refusal::Disk);
     }
     assert!(matches!(store.delete(SHARD), Err(StoreError::Failed)));
     assert_eq!(read(&store, SHARD, &root(&bytes), 0..100).unwrap(), bytes);
+}
+
+/// Says so in the environment of a process that runs one test alone.
+const ALONE: &str = "STORE_TEST_ALONE";
+
+/// Runs a test in a process of its own, which may have 64 files open.
+fn run_alone(test: &str) {
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 64 && exec \"$0\" --exact \"$1\" --nocapture"])
+        .arg(std::env::current_exe().unwrap())
+        .arg(test)
+        .env(ALONE, "yes")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+}
+
+#[test]
+fn without_a_file_handle_nothing_happens_and_later_all_goes_on() {
+    if std::env::var_os(ALONE).is_none() {
+        let name = "without_a_file_handle_nothing_happens_and_later_all_goes_on";
+        return run_alone(&format!("store::tests::{name}"));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let store = ShardStore::open(folder.path(), UNLIMITED).unwrap();
+    let bytes = sample(50_000);
+    put(&store, SHARD, &bytes).unwrap();
+    // Of one, the subfolder is there; of the other, it is yet to be made.
+    let others = [4, 5].map(|id| ShardId { segment: SegmentId([id; 16]), index: 0 });
+    let [known, unknown] = others;
+    put(&store, ShardId { index: 1, ..known }, &bytes).unwrap();
+    let under_way = [known, unknown].map(|shard| {
+        let mut writer = store.put(shard, 50_000).unwrap();
+        writer.append(&bytes[..40_000]).unwrap();
+        writer
+    });
+
+    let mut hoard = Vec::new();
+    let mut hoard_all = || hoard.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
+    for writer in under_way {
+        hoard_all();
+        let refused = writer.finish(&bytes[40_000..], 50_000, root(&bytes)).unwrap_err();
+        assert_eq!(refused.refusal(), Refusal::Busy, "{refused}");
+    }
+    hoard_all();
+    let mut refused = vec![store.delete(SHARD).unwrap_err(), store.open_shard(SHARD).unwrap_err()];
+    refused.push(put(&store, known, &bytes).unwrap_err());
+    assert!(refused.iter().all(|error| error.refusal() == Refusal::Busy), "{refused:?}");
+    drop(hoard);
+
+    assert!(!store.has_failed());
+    assert_eq!(counted(store.stats()), (2, 100_000));
+    assert!(read(&store, SHARD, &root(&bytes), 0..50_000).unwrap() == bytes);
+    assert!(store.delete(SHARD).unwrap());
+    others.iter().for_each(|shard| put(&store, *shard, &bytes).unwrap());
 }
 
 #[test]

@@ -19,7 +19,7 @@ use protocol::tree::TreeHasher;
 use protocol::{Root, ShardId};
 
 use crate::store::file::{self, HEADER_LEN, ShardFile, ShardHeader};
-use crate::store::{Room, ShardStore, StoreError, sync_folder};
+use crate::store::{Room, ShardStore, StoreError};
 
 /// A put under way.
 #[derive(Debug)]
@@ -96,11 +96,12 @@ impl ShardStore {
         self.make_subfolder(header.shard)?;
         let _turn = self.turn(header.shard);
         let path = self.path(header.shard);
+        let folder = File::open(self.subfolder(header.shard))?;
         let replaced = match self.held(header)? {
             Held::Nothing => None,
             Held::Same => {
                 // It may be there since a moment ago, and not durable yet.
-                return self.sync(|| sync_folder(&self.subfolder(header.shard)));
+                return self.sync(|| folder.sync_all());
             }
             Held::Damaged => {
                 tracing::warn!(shard = ?header.shard, "a damaged shard is replaced by sound bytes");
@@ -116,18 +117,21 @@ impl ShardStore {
         self.count.fetch_add(1, Ordering::Relaxed);
         // The rename is recorded in the folder, not in the file. Without this
         // sync the answer could outlive the shard it speaks of.
-        self.sync(|| sync_folder(&self.subfolder(header.shard)))
+        self.sync(|| folder.sync_all())
     }
 
     /// What the name of a shard stands for already. Rare, so that it is read
-    /// whole: "stored" must be true of the bytes, not only of the header.
+    /// whole: "stored" must be true of the bytes, not only of the header. And
+    /// only sound bytes can be in conflict with others: a header that differs
+    /// may be one that rotted, and sound bytes must be able to replace it.
     fn held(&self, header: &ShardHeader) -> Result<Held, StoreError> {
         match ShardFile::open(&self.path(header.shard), header.shard) {
             Err(StoreError::NotFound) => Ok(Held::Nothing),
             Err(StoreError::Corrupt(_)) => Ok(Held::Damaged),
             Err(error) => Err(error),
-            Ok(file) if file.header != *header => Err(StoreError::Conflict),
-            Ok(file) => Ok(if file.is_sound()? { Held::Same } else { Held::Damaged }),
+            Ok(file) if !file.is_sound()? => Ok(Held::Damaged),
+            Ok(file) if file.header == *header => Ok(Held::Same),
+            Ok(_) => Err(StoreError::Conflict),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! A network of one node for tests: a ledger that says what the test tells it
 //! to, and a gateway that speaks the protocol by hand. Real QUIC on loopback.
 
+mod slow;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::Path;
@@ -10,9 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::frame::{self, FrameError, LEDGER_FRAME_MAX, NODE_FRAME_MAX};
 use protocol::ledger_api::{ChainInfo, LedgerRequest, NodeRecord, Outcomes, Submission};
-use protocol::message::{
-    Deleted, GetHeader, PutTrailer, Request, Status, Stored, VoucherTaken, WINDOW,
-};
+use protocol::message::{Deleted, GetHeader, Request, Status, Stored, VoucherTaken};
 use protocol::price::{Counters, PriceSheet, Prices};
 use protocol::refusal::Refusal;
 use protocol::registration::Invite;
@@ -25,6 +25,8 @@ use storage_node::{LedgerAddr, Node, RunError, Settings};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+pub use slow::{Get, Put};
 
 pub const SHARD: ShardId = ShardId { segment: SegmentId([0xab; 16]), index: 3 };
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -327,19 +329,7 @@ impl Gateway {
 
     /// Reads a range and verifies every window of it.
     pub async fn get(&self, shard: ShardId, root: &Root, range: Range<u64>) -> Answer<Vec<u8>> {
-        let (start, end) = (range.start, range.end);
-        let (mut send, mut recv) = self.ask(&Request::Get { shard, start, end }).await?;
-        send.finish().map_err(|_| None)?;
-        let header: GetHeader = told(frame::read_answer(&mut recv, NODE_FRAME_MAX).await)?;
-        let mut out = Vec::new();
-        for at in (start..end).step_by(usize::try_from(WINDOW).unwrap()) {
-            let window = at..end.min(at + WINDOW);
-            let most = usize::try_from(2 * WINDOW).unwrap();
-            let encoded = told(soon("a window", frame::read_frame(&mut recv, most)).await)?;
-            out.extend(verified(root, header.shard_len, &window, encoded));
-        }
-        assert_eq!(recv.read_to_end(1).await.unwrap(), b"", "nothing follows");
-        Ok(out)
+        Get::start(self, shard, range).await?.rest(root).await
     }
 
     pub async fn prove(&self, shard: ShardId, root: &Root, group: u64) -> Answer<Vec<u8>> {
@@ -357,35 +347,4 @@ fn verified(root: &Root, shard_len: u64, range: &Range<u64>, encoded: Vec<u8>) -
     let whole = tree::decode(root, shard_len, range, &Bytes::from(encoded)).unwrap().concat();
     let skip = usize::try_from(range.start - tree::covered(range, shard_len).start).unwrap();
     whole[skip..skip + usize::try_from(range.end - range.start).unwrap()].to_vec()
-}
-
-/// A put in slow motion. A node that refuses stops reading, so writing may
-/// fail; the answer says why.
-pub struct Put {
-    pub send: SendStream,
-    recv: RecvStream,
-}
-
-impl Put {
-    pub async fn start(gateway: &Gateway, shard: ShardId, max_len: u64) -> Answer<Self> {
-        let (send, recv) = gateway.ask(&Request::Put { shard, max_len }).await?;
-        Ok(Self { send, recv })
-    }
-
-    pub async fn chunk(&mut self, bytes: &[u8]) {
-        let len = u32::try_from(bytes.len()).unwrap().to_le_bytes();
-        let _ = self.send.write_all(&len).await;
-        let _ = self.send.write_all(bytes).await;
-    }
-
-    pub async fn end(mut self, len: u64, root: Root) -> Answer<Stored> {
-        self.chunk(b"").await;
-        let _ = frame::write_message(&mut self.send, &PutTrailer { len, root }).await;
-        let _ = self.send.finish();
-        self.answer().await
-    }
-
-    pub async fn answer(mut self) -> Answer<Stored> {
-        told(soon("an answer", frame::read_answer(&mut self.recv, NODE_FRAME_MAX)).await)
-    }
 }
