@@ -3,6 +3,7 @@
 //! What went wrong inside is logged once, here, and never shown: a client sees
 //! a code, a status and a sentence.
 
+use http::StatusCode;
 use s3s::{S3Error, S3ErrorCode};
 
 use crate::auth::identity::Denied;
@@ -28,10 +29,23 @@ fn internal(error: &dyn std::error::Error) -> S3Error {
     refuse(S3ErrorCode::InternalError, "We encountered an internal error. Please try again.")
 }
 
+/// A code of S3 that `s3s` does not name, and so has no status for.
+pub fn custom(code: &'static str, status: StatusCode, message: impl Into<String>) -> S3Error {
+    let code = S3ErrorCode::from_bytes(code.as_bytes()).expect("a code is text");
+    let mut error = refuse(code, message);
+    error.set_status_code(status);
+    error
+}
+
+/// Others are at the same thing: the client should come back.
+pub fn busy() -> S3Error {
+    refuse(S3ErrorCode::SlowDown, "Please reduce your request rate.")
+}
+
 /// Not now: the client should come back.
 fn slow_down(error: &dyn std::error::Error) -> S3Error {
     tracing::warn!(%error, "request told to slow down");
-    refuse(S3ErrorCode::SlowDown, "Please reduce your request rate.")
+    busy()
 }
 
 impl From<MetaError> for S3Error {
@@ -48,6 +62,7 @@ impl From<MetaError> for S3Error {
             MetaError::InvalidPartOrder => Code::InvalidPartOrder,
             MetaError::PartTooSmall { .. } => Code::EntityTooSmall,
             MetaError::BadComplete(_) => Code::InvalidRequest,
+            MetaError::BadDigest(_) => Code::BadDigest,
             MetaError::PreconditionFailed => Code::PreconditionFailed,
             MetaError::SourceGone => Code::NoSuchKey,
             MetaError::TooManyUploads => Code::InvalidRequest,
@@ -121,17 +136,18 @@ impl From<ReadError> for S3Error {
 }
 
 /// What was wrong with a body. The types of `s3s` for this are private, their
-/// texts are all that can be told apart.
+/// texts are all that can be told apart. What the guard found at fault it
+/// answers itself.
 fn body_error(error: &(dyn std::error::Error + 'static)) -> S3Error {
     use S3ErrorCode as Code;
     let text = error.to_string();
     tracing::debug!(error = %text, "body refused");
     if text.contains("Sha256Mismatch") {
-        return refuse(
-            Code::from_bytes(b"XAmzContentSHA256Mismatch").unwrap_or(Code::BadDigest),
+        return custom(
+            "XAmzContentSHA256Mismatch",
+            StatusCode::BAD_REQUEST,
             "The provided 'x-amz-content-sha256' header does not match what was computed.",
-        )
-        .with_status(http::StatusCode::BAD_REQUEST);
+        );
     }
     if text.contains("SignatureMismatch") {
         return refuse(
@@ -142,23 +158,36 @@ fn body_error(error: &(dyn std::error::Error + 'static)) -> S3Error {
     if text.contains("FormatError") || text.contains("TooLarge") || text.contains("TooMany") {
         return refuse(Code::InvalidRequest, "The body is not well-formed aws-chunked encoding.");
     }
-    if text.contains("too slow") {
-        return refuse(Code::RequestTimeout, "The body did not arrive in time.");
-    }
     refuse(
         Code::IncompleteBody,
         "You did not provide the number of bytes specified by the Content-Length HTTP header.",
     )
 }
 
-/// Sets the status where `s3s` does not know it.
-trait WithStatus {
-    fn with_status(self, status: http::StatusCode) -> Self;
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl WithStatus for S3Error {
-    fn with_status(mut self, status: http::StatusCode) -> Self {
-        self.set_status_code(status);
-        self
+    #[test]
+    fn a_code_that_s3s_does_not_name_has_its_status() {
+        let error = custom("InvalidPartNumber", StatusCode::RANGE_NOT_SATISFIABLE, "no");
+        let answer = error.to_http_response().unwrap();
+        assert_eq!(answer.status(), 416);
+        let body = answer.body().bytes().unwrap();
+        assert!(body.windows(17).any(|part| part == b"InvalidPartNumber"));
+    }
+
+    #[test]
+    fn a_body_that_is_not_what_was_signed_is_the_fault_of_the_client() {
+        for (text, code) in [
+            ("UploadStreamError: Sha256Mismatch", "XAmzContentSHA256Mismatch"),
+            ("AwsChunkedStreamError: SignatureMismatch", "SignatureDoesNotMatch"),
+            ("AwsChunkedStreamError: FormatError", "InvalidRequest"),
+            ("AwsChunkedStreamError: Incomplete", "IncompleteBody"),
+        ] {
+            let error = body_error(&std::io::Error::other(text));
+            assert_eq!(error.code().as_str(), code);
+            assert!(error.status_code().unwrap().is_client_error(), "{code}");
+        }
     }
 }

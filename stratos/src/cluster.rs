@@ -7,6 +7,7 @@
 
 mod folder;
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -123,8 +124,9 @@ impl Cluster {
     /// Starts a network and waits until it takes writes.
     pub async fn start(options: ClusterOptions) -> Result<Self, StartError> {
         // Looked at first: a command that is refused makes no folder.
-        std::net::TcpListener::bind(options.listen)
-            .map_err(|error| StartError::Listen(options.listen, error))?;
+        if let Err(error) = std::net::TcpListener::bind(options.listen) {
+            return Err(taken(&options, error));
+        }
         let folder = NetworkFolder::open(&options.dir, &options.fixed)?;
         let gateway_dir = folder.dir().join("gateway");
         let id = gateway::run::identity(&gateway_dir)?;
@@ -317,6 +319,19 @@ impl Cluster {
             log_end("ledger", ended.map_err(|error| error.to_string()).and_then(|end| end));
         }
     }
+}
+
+/// Why the port cannot be had: the network that has the folder has it, too, or
+/// something else does.
+fn taken(options: &ClusterOptions, error: io::Error) -> StartError {
+    let dir = &options.dir;
+    let lock = File::open(dir.join("lock"));
+    let is_in_use =
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    if is_in_use {
+        return FolderError::InUse(dir.clone()).into();
+    }
+    StartError::Listen(options.listen, error)
 }
 
 fn log_end(part: &str, end: Result<(), String>) {

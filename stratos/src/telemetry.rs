@@ -23,9 +23,13 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-/// What is logged unless `RUST_LOG` says otherwise. s3s logs refused requests
-/// as errors, and they are ordinary.
-pub const DEFAULT_FILTER: &str = "info,s3s=off";
+/// What is logged unless `RUST_LOG` says otherwise.
+pub const DEFAULT_FILTER: &str = "info";
+
+/// s3s logs refused requests as errors, and they are ordinary; below that it
+/// logs whole requests, signatures included. So it speaks only when `RUST_LOG`
+/// names it.
+const QUIET: &str = "s3s";
 
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -97,8 +101,15 @@ impl Telemetry {
 
 fn filter() -> Result<EnvFilter, TelemetryError> {
     let text = env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
-    let text = text.as_deref().unwrap_or(DEFAULT_FILTER);
+    let text = directives(text.as_deref());
     EnvFilter::try_new(text).map_err(|error| TelemetryError::Filter(error.to_string()))
+}
+
+/// The filter for this `RUST_LOG`.
+fn directives(asked: Option<&str>) -> String {
+    let asked = asked.unwrap_or(DEFAULT_FILTER);
+    let target = |directive: &str| directive.split(['=', '[']).next() == Some(QUIET);
+    if asked.split(',').any(target) { asked.to_owned() } else { format!("{asked},{QUIET}=off") }
 }
 
 fn log_layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
@@ -216,11 +227,15 @@ mod tests {
     }
 
     #[test]
-    fn the_default_filter_is_a_filter() {
-        assert_eq!(
-            EnvFilter::try_new(DEFAULT_FILTER).expect("a filter").to_string(),
-            "s3s=off,info"
-        );
+    fn s3s_speaks_only_when_it_is_asked_to() {
+        let filter = |asked| EnvFilter::try_new(directives(asked)).expect("a filter").to_string();
+        assert_eq!(filter(None), "s3s=off,info");
+        assert_eq!(filter(Some("debug")), "s3s=off,debug");
+        assert_eq!(filter(Some("warn,gateway=trace")), "gateway=trace,s3s=off,warn");
+        assert_eq!(filter(Some("info,s3s=debug")), "s3s=debug,info");
+        assert_eq!(filter(Some("s3s")), "s3s=trace");
+        // A part of it is not the whole.
+        assert_eq!(filter(Some("s3s::ops=debug")), "s3s::ops=debug,s3s=off");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,6 +11,7 @@ mod nodes;
 
 use std::sync::Arc;
 
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -39,7 +40,8 @@ pub struct Admin {
 
 /// The routes. Those without a token tell nothing about accounts.
 pub fn router(admin: Admin) -> Router {
-    let health = super::health::router(admin.gateway.clone(), admin.stats.clone());
+    let health = super::health::router(admin.gateway.clone(), admin.stats.clone())
+        .method_not_allowed_fallback(wrong_method);
     Router::new()
         .route("/v1/status", get(nodes::status))
         .route("/v1/accounts", get(accounts::list).post(accounts::create))
@@ -52,9 +54,14 @@ pub fn router(admin: Admin) -> Router {
         .route("/v1/epochs", get(money::epochs))
         .route("/v1/ledger/export", get(money::export))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is no such route") })
+        .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(admin.clone(), check_token))
         .with_state(admin)
         .merge(health)
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this route does not have this method")
 }
 
 async fn check_token(State(admin): State<Admin>, request: Request, next: Next) -> Response {
@@ -97,12 +104,28 @@ impl From<MetaError> for Problem {
             MetaError::Missing(_) | MetaError::NoSuchBucket => StatusCode::NOT_FOUND,
             _ => {
                 tracing::error!(%error, "admin request failed");
-                StatusCode::INTERNAL_SERVER_ERROR
+                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, FAILED);
             }
         };
         Self::new(status, error.to_string())
     }
 }
+
+/// What is said of a failure inside.
+const FAILED: &str = "the gateway failed; its log says why";
+
+macro_rules! rejections {
+    ($($rejection:ty),*) => {
+        $(impl From<$rejection> for Problem {
+            fn from(rejection: $rejection) -> Self {
+                Self::new(StatusCode::BAD_REQUEST, rejection.body_text())
+            }
+        })*
+    };
+}
+
+// What is wrong with a path, a query or a body.
+rejections!(PathRejection, QueryRejection, JsonRejection);
 
 impl From<ClientError> for Problem {
     fn from(error: ClientError) -> Self {

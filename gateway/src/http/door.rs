@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use futures::future::BoxFuture;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use s3s::HttpResponse;
 use tower::{Service, ServiceExt};
 use tracing::Instrument;
@@ -70,10 +70,17 @@ where
     }
 }
 
+/// Whether the request comes from this machine, and for nobody else: a proxy on
+/// it asks for the whole world.
+fn is_local(peer: Option<&Peer>, headers: &HeaderMap) -> bool {
+    let is_passed_on =
+        ["forwarded", "via", "x-forwarded-for"].map(|name| headers.contains_key(name));
+    peer.is_some_and(|peer| peer.0.ip().is_loopback()) && !is_passed_on.contains(&true)
+}
+
 /// Counters are for this machine alone; the admin port has them for others.
 async fn ask(health: Router, request: Request<RequestBody>) -> Result<HttpResponse, Infallible> {
-    let peer = request.extensions().get::<Peer>();
-    let is_local = peer.is_some_and(|peer| peer.0.ip().is_loopback());
+    let is_local = is_local(request.extensions().get::<Peer>(), request.headers());
     if request.uri().path() == "/metrics" && !is_local {
         let mut refused = HttpResponse::new(s3s::Body::empty());
         *refused.status_mut() = StatusCode::FORBIDDEN;
@@ -84,4 +91,26 @@ async fn ask(health: Router, request: Request<RequestBody>) -> Result<HttpRespon
     let (parts, body) = response.into_parts();
     let body = s3s::Body::http_body_unsync(body);
     Ok(HttpResponse::from_parts(parts, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_not_for_who_comes_through_a_proxy() {
+        let peer = |text: &str| Some(Peer(text.parse().unwrap()));
+        let is_local = |peer: Option<Peer>, header: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header, "203.0.113.7".parse().unwrap());
+            is_local(peer.as_ref(), &headers)
+        };
+        assert!(is_local(peer("127.0.0.1:5"), "accept"));
+        assert!(is_local(peer("[::1]:5"), "accept"));
+        assert!(!is_local(peer("203.0.113.7:5"), "accept"));
+        assert!(!is_local(None, "accept"));
+        for header in ["forwarded", "via", "x-forwarded-for"] {
+            assert!(!is_local(peer("127.0.0.1:5"), header), "{header}");
+        }
+    }
 }

@@ -16,7 +16,8 @@ pub async fn run(
     request: S3Request<AbortMultipartUploadInput>,
 ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
     let input = request.input;
-    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    let bucket =
+        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     if input.if_match_initiated_time.is_some() {
         return Err(not_implemented("Aborting by time"));
     }

@@ -6,7 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
 use s3s::{S3ErrorCode, S3Result, TrailingHeaders};
 
-use crate::error::refuse;
+use crate::error::{custom, refuse};
 use crate::meta::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::object::digest::Digested;
 
@@ -40,12 +40,19 @@ pub fn parse_name(text: &str) -> S3Result<ChecksumAlgorithm> {
     })
 }
 
+/// The algorithm whose checksum is in the headers.
+pub fn in_header(headers: &HeaderMap) -> Option<ChecksumAlgorithm> {
+    ALGORITHMS.iter().find(|row| headers.contains_key(row.2)).map(|row| row.0)
+}
+
 /// What the headers of a request say about its body.
 #[derive(Debug, Default)]
 pub struct Declared {
     md5: Option<[u8; 16]>,
     /// The algorithm, and its value unless that comes in a trailer.
     checksum: Option<(ChecksumAlgorithm, Option<String>)>,
+    /// Whether a value comes in a trailer.
+    announced: bool,
     /// The length after aws-chunked decoding.
     pub len: Option<u64>,
 }
@@ -69,7 +76,8 @@ impl Declared {
             }
             checksum = Some((algorithm, Some(value.to_owned())));
         }
-        if let Some(trailer) = text("x-amz-trailer") {
+        let trailer = text("x-amz-trailer");
+        if let Some(trailer) = trailer {
             let named = ALGORITHMS.iter().find(|row| row.2.eq_ignore_ascii_case(trailer.trim()));
             let Some((algorithm, ..)) = named else {
                 return Err(refuse(
@@ -79,19 +87,30 @@ impl Declared {
             };
             checksum = checksum.or(Some((*algorithm, None)));
         }
+        if let Some(sent) = text("x-amz-sdk-checksum-algorithm").filter(|name| !name.is_empty()) {
+            check_sent(sent, checksum.as_ref().map(|(algorithm, _)| *algorithm))?;
+        }
         if checksum.is_none()
-            && let Some(asked) =
-                text("x-amz-sdk-checksum-algorithm").or_else(|| text("x-amz-checksum-algorithm"))
+            && let Some(asked) = text("x-amz-checksum-algorithm")
         {
-            // Named without a value: computed and kept, nothing to compare.
+            // Asked for, not declared: computed and kept, nothing to compare.
             checksum = Some((parse_name(asked)?, None));
         }
-        let len = text("x-amz-decoded-content-length").or_else(|| text("content-length"));
+        let is_chunked =
+            text("x-amz-content-sha256").is_some_and(|hash| hash.starts_with("STREAMING-"));
+        let len = text(if is_chunked { "x-amz-decoded-content-length" } else { "content-length" });
         Ok(Self {
             md5: content_md5(text("content-md5"))?,
             checksum,
+            announced: trailer.is_some(),
             len: len.and_then(|len| len.parse().ok()),
         })
+    }
+
+    /// Whether a body that was changed on the way would be noticed.
+    pub fn is_protected(&self) -> bool {
+        let in_header = self.checksum.as_ref().is_some_and(|(_, value)| value.is_some());
+        self.md5.is_some() || in_header || self.announced
     }
 
     /// The algorithm that the client wants.
@@ -104,7 +123,6 @@ impl Declared {
         &self,
         digested: &Digested,
         len: u64,
-        headers: &HeaderMap,
         trailers: Option<&TrailingHeaders>,
     ) -> S3Result<()> {
         if self.len.is_some_and(|declared| declared != len) {
@@ -121,15 +139,15 @@ impl Declared {
         }
         let Some((algorithm, in_header)) = &self.checksum else { return Ok(()) };
         let (_, name, header, _) = row(*algorithm);
-        let announced = headers.contains_key("x-amz-trailer");
         let in_trailer = trailers.and_then(|trailers| {
             trailers.read(|map| map.get(*header).and_then(|v| v.to_str().ok()).map(str::to_owned))
         });
         let value = in_header.clone().or(in_trailer.flatten());
         let Some(value) = value else {
-            if announced {
-                return Err(refuse(
-                    malformed_trailer(),
+            if self.announced {
+                return Err(custom(
+                    "MalformedTrailerError",
+                    http::StatusCode::BAD_REQUEST,
                     "The request contained trailing data that was not well-formed or did not conform to our published schema.",
                 ));
             }
@@ -143,9 +161,20 @@ impl Declared {
     }
 }
 
-/// A code of S3 that `s3s` does not name.
-fn malformed_trailer() -> S3ErrorCode {
-    S3ErrorCode::from_bytes(b"MalformedTrailerError").unwrap_or(S3ErrorCode::InvalidRequest)
+/// `x-amz-sdk-checksum-algorithm` says which checksum the library sends: it must
+/// have come.
+fn check_sent(name: &str, came: Option<ChecksumAlgorithm>) -> S3Result<()> {
+    let message = match came {
+        None => {
+            "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or \
+             x-amz-trailer headers were found."
+        }
+        Some(came) if parse_name(name)? != came => {
+            "Value for x-amz-sdk-checksum-algorithm header is invalid."
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(refuse(S3ErrorCode::InvalidRequest, message))
 }
 
 fn content_md5(value: Option<&str>) -> S3Result<Option<[u8; 16]>> {
@@ -204,6 +233,9 @@ pub fn kind(kind: ChecksumKind) -> s3s::dto::ChecksumType {
 mod tests {
     use super::*;
     use crate::object::digest::Digests;
+    use http::StatusCode;
+
+    const BAD_REQUEST: StatusCode = StatusCode::BAD_REQUEST;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
@@ -216,7 +248,9 @@ mod tests {
         let declared = Declared::from_headers(&headers).map_err(code)?;
         let mut digests = Digests::new(declared.algorithm());
         digests.update(&[bytes::Bytes::from_static(body)]);
-        declared.verify(&digests.finish(), body.len() as u64, &headers, None).map_err(code)
+        let verified = declared.verify(&digests.finish(), body.len() as u64, None);
+        assert!(verified.as_ref().err().is_none_or(|e| e.status_code() == Some(BAD_REQUEST)));
+        verified.map_err(code)
     }
 
     #[test]
@@ -239,5 +273,47 @@ mod tests {
         // Announced in a trailer that never came.
         let announced = [("x-amz-trailer", "x-amz-checksum-crc32")];
         assert_eq!(check(&announced, b"x"), refused("MalformedTrailerError"));
+    }
+
+    #[test]
+    fn the_length_of_a_chunked_body_counts_only_for_one() {
+        let len = |hash| {
+            let headers = headers(&[
+                ("x-amz-content-sha256", hash),
+                ("content-length", "100"),
+                ("x-amz-decoded-content-length", "5"),
+            ]);
+            Declared::from_headers(&headers).unwrap().len
+        };
+        assert_eq!(len("STREAMING-UNSIGNED-PAYLOAD-TRAILER"), Some(5));
+        assert_eq!(len("UNSIGNED-PAYLOAD"), Some(100));
+    }
+
+    #[test]
+    fn a_library_sends_the_checksum_that_it_names() {
+        let sdk = |name| ("x-amz-sdk-checksum-algorithm", name);
+        let crc32 = ("x-amz-checksum-crc32", "y/Q5Jg==");
+        let refused = Err("InvalidRequest".to_owned());
+        assert_eq!(check(&[sdk("CRC32"), crc32], b"123456789"), Ok(()));
+        assert_eq!(check(&[sdk("CRC32")], b"123456789"), refused);
+        assert_eq!(check(&[sdk("SHA256"), crc32], b"123456789"), refused);
+        assert_eq!(check(&[sdk("MD5"), crc32], b"123456789"), refused);
+        // Asked for, not sent.
+        assert_eq!(check(&[("x-amz-checksum-algorithm", "CRC32")], b"123456789"), Ok(()));
+        let announced = headers(&[sdk("CRC32"), ("x-amz-trailer", "x-amz-checksum-crc32")]);
+        assert!(Declared::from_headers(&announced).is_ok());
+    }
+
+    #[test]
+    fn a_name_alone_protects_nothing() {
+        let is_protected = |pairs: &[(&'static str, &str)]| {
+            Declared::from_headers(&headers(pairs)).unwrap().is_protected()
+        };
+        assert!(is_protected(&[("content-md5", "nd0fqbknTQgbnvudTHPDvQ==")]));
+        assert!(is_protected(&[("x-amz-checksum-crc32", "y/Q5Jg==")]));
+        assert!(is_protected(&[("x-amz-trailer", "x-amz-checksum-crc32")]));
+        assert!(!is_protected(&[("x-amz-checksum-algorithm", "CRC32")]));
+        assert!(!is_protected(&[("x-amz-checksum-type", "FULL_OBJECT")]));
+        assert!(!is_protected(&[]));
     }
 }

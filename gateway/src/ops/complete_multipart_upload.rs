@@ -11,12 +11,14 @@ use s3s::dto::{
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use serde::{Deserialize, Serialize};
 
-use super::checksums::Fields;
+use super::checksums::{Fields, name};
 use super::{conditions, etag};
 use crate::auth::identity::Identity;
 use crate::error::refuse;
 use crate::gateway::{Gateway, now_ms};
-use crate::meta::{Attributes, ChecksumKind, CompleteRequest, MetaError, Part, Upload};
+use crate::meta::{
+    Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteRequest, MetaError, Part, Upload,
+};
 use crate::object::digest;
 
 /// The least size of a part that is not the last: 5 MiB.
@@ -29,7 +31,7 @@ const PARTS_MAX: usize = 10_000;
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Declared {
     /// Of the whole.
-    whole: Option<String>,
+    whole: Option<(ChecksumAlgorithm, String)>,
     /// Of parts, by number.
     parts: BTreeMap<i32, String>,
     /// Plain bytes.
@@ -43,7 +45,8 @@ pub async fn run(
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     let input = request.input;
-    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    let bucket =
+        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     let parts = input.multipart_upload.as_ref().and_then(|upload| upload.parts.as_deref());
     let parts = parts.unwrap_or_default();
     if parts.is_empty() || parts.len() > PARTS_MAX {
@@ -114,14 +117,18 @@ fn declared(input: &CompleteMultipartUploadInput, parts: &[CompletedPart]) -> De
         ]);
         Some((part.part_number?, value?))
     };
+    let of_whole = [
+        (ChecksumAlgorithm::Crc32, &input.checksum_crc32),
+        (ChecksumAlgorithm::Crc32C, &input.checksum_crc32c),
+        (ChecksumAlgorithm::Crc64Nvme, &input.checksum_crc64nvme),
+        (ChecksumAlgorithm::Sha1, &input.checksum_sha1),
+        (ChecksumAlgorithm::Sha256, &input.checksum_sha256),
+    ];
+    let mut of_whole = of_whole
+        .into_iter()
+        .filter_map(|(algorithm, value)| Some((algorithm, value.as_ref()?.clone())));
     Declared {
-        whole: first([
-            &input.checksum_crc32,
-            &input.checksum_crc32c,
-            &input.checksum_crc64nvme,
-            &input.checksum_sha1,
-            &input.checksum_sha256,
-        ]),
+        whole: of_whole.next(),
         parts: parts.iter().filter_map(of_part).collect(),
         size: input.mpu_object_size.and_then(|size| u64::try_from(size).ok()),
     }
@@ -152,21 +159,31 @@ fn assemble(
         .ok_or(MetaError::Corrupt("an entity tag"))?;
     let mut attributes = upload.attributes.clone();
     attributes.checksum = whole_checksum(upload, parts);
-    let computed = attributes.checksum.as_ref().map(|checksum| &checksum.value);
-    if let Some(declared) = &declared.whole
-        && computed.is_some_and(|computed| strip_count(computed) != strip_count(declared))
-    {
-        return Err(MetaError::BadComplete("the checksum did not match what was computed".into()));
-    }
+    check_whole(declared.whole.as_ref(), attributes.checksum.as_ref())?;
     Ok((etag, attributes))
 }
 
-/// Clients declare a composite checksum with or without the number of parts.
-fn strip_count(checksum: &str) -> &str {
-    checksum.split('-').next().unwrap_or(checksum)
+/// Compares the checksum of the whole with what the parts make.
+fn check_whole(
+    declared: Option<&(ChecksumAlgorithm, String)>,
+    computed: Option<&Checksum>,
+) -> Result<(), MetaError> {
+    let Some((algorithm, declared)) = declared else { return Ok(()) };
+    let name = name(*algorithm);
+    let computed = computed.filter(|computed| computed.algorithm == *algorithm);
+    let computed = computed.ok_or_else(|| {
+        MetaError::BadComplete(format!("the upload was not begun with a {name} checksum"))
+    })?;
+    // Clients declare a composite checksum with or without the number of parts.
+    let plain = computed.value.split('-').next().unwrap_or_default();
+    if *declared == computed.value || declared == plain {
+        return Ok(());
+    }
+    let message = format!("the {name} you specified did not match the calculated checksum");
+    Err(MetaError::BadDigest(message))
 }
 
-fn whole_checksum(upload: &Upload, parts: &[Part]) -> Option<crate::meta::Checksum> {
+fn whole_checksum(upload: &Upload, parts: &[Part]) -> Option<Checksum> {
     let promised = upload.attributes.checksum.as_ref()?;
     let values: Option<Vec<&str>> = parts
         .iter()
@@ -179,5 +196,34 @@ fn whole_checksum(upload: &Upload, parts: &[Part]) -> Option<crate::meta::Checks
             let sizes = parts.iter().map(|part| part.size);
             digest::combine(promised.algorithm, values.into_iter().zip(sizes))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_of_the_whole_is_compared_as_it_was_declared() {
+        use ChecksumAlgorithm::{Crc32, Sha256};
+        let computed =
+            |kind, value: &str| Some(Checksum { algorithm: Crc32, kind, value: value.to_owned() });
+        let check = |(algorithm, value): (_, &str), computed: &Option<Checksum>| {
+            let declared = (algorithm, value.to_owned());
+            let checked = check_whole(Some(&declared), computed.as_ref());
+            checked.map_err(|error| s3s::S3Error::from(error).code().as_str().to_owned())
+        };
+        let composite = computed(ChecksumKind::Composite, "AAAAAA==-2");
+        let full = computed(ChecksumKind::FullObject, "AAAAAA==");
+        let refused = |code: &str| Err(code.to_owned());
+        assert_eq!(check((Crc32, "AAAAAA==-2"), &composite), Ok(()));
+        assert_eq!(check((Crc32, "AAAAAA=="), &composite), Ok(()));
+        assert_eq!(check((Crc32, "AAAAAA==-3"), &composite), refused("BadDigest"));
+        assert_eq!(check((Crc32, "BBBBBB==-2"), &composite), refused("BadDigest"));
+        assert_eq!(check((Crc32, "AAAAAA=="), &full), Ok(()));
+        assert_eq!(check((Crc32, "AAAAAA==-2"), &full), refused("BadDigest"));
+        assert_eq!(check((Sha256, "AAAAAA=="), &full), refused("InvalidRequest"));
+        assert_eq!(check((Crc32, "AAAAAA=="), &None), refused("InvalidRequest"));
+        assert!(check_whole(None, None).is_ok());
     }
 }

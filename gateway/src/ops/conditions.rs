@@ -1,5 +1,7 @@
 //! Conditional requests: RFC 9110 section 13 with the precedence of S3. Pure.
 
+use http::HeaderMap;
+use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use s3s::dto::{ETagCondition, Timestamp};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
@@ -114,6 +116,19 @@ pub fn write(
     Ok(precondition)
 }
 
+/// The same from the headers of a request, where the S3 types have no fields for
+/// them.
+pub fn write_from_headers(headers: &HeaderMap) -> S3Result<Precondition> {
+    let condition = |name: HeaderName| {
+        let value = headers.get(&name).filter(|value| !value.is_empty());
+        let parsed = value.map(|value| ETagCondition::parse_http_header(value.as_bytes()));
+        parsed.transpose().map_err(|_| {
+            refuse(S3ErrorCode::InvalidArgument, format!("The value of {name} is no entity tag."))
+        })
+    };
+    write(condition(IF_MATCH)?.as_ref(), condition(IF_NONE_MATCH)?.as_ref())
+}
+
 #[cfg(test)]
 mod tests {
     use s3s::dto::ETag;
@@ -131,6 +146,18 @@ mod tests {
             modified_ms: 10_500,
             attributes: Attributes::default(),
         }
+    }
+
+    #[test]
+    fn preconditions_of_a_copy_are_in_its_headers() {
+        let read = |name: HeaderName, value: &str| {
+            let headers = [(name, value.parse().unwrap())].into_iter().collect();
+            write_from_headers(&headers).map_err(|error| error.code().as_str().to_owned())
+        };
+        assert_eq!(read(IF_MATCH, ""), Ok(Precondition::default()));
+        assert_eq!(read(IF_NONE_MATCH, "*").map(|it| it.absent), Ok(true));
+        assert_eq!(read(IF_MATCH, "\"abc\"").map(|it| it.matches), Ok(Some("abc".to_owned())));
+        assert_eq!(read(IF_MATCH, "\"abc"), Err("InvalidArgument".to_owned()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use s3s::dto::{
     CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective,
     ServerSideEncryption,
@@ -10,13 +11,16 @@ use s3s::dto::{
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::checksums::{Fields, parse_name};
-use super::conditions::ReadConditions;
+use super::conditions::{self, ReadConditions};
 use super::supported::{WriteOptions, check_key, check_version_id};
-use super::{attributes, etag, timestamp};
+use super::{LOOKS, attributes, etag, timestamp};
 use crate::auth::identity::Identity;
-use crate::error::{not_implemented, refuse};
+use crate::error::{busy, not_implemented, refuse};
 use crate::gateway::{Gateway, now_ms};
-use crate::meta::{Attributes, Bucket, ChecksumAlgorithm, NewVersion, Part, Placed, Version};
+use crate::meta::{
+    Attributes, Bucket, ChecksumAlgorithm, MetaError, NewVersion, Part, Placed, Precondition,
+    Version,
+};
 use crate::object::commit;
 use crate::object::download;
 use crate::object::upload::{UploadRequest, upload};
@@ -28,53 +32,34 @@ pub async fn run(
     request: S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
     let S3Request { input, headers, .. } = request;
-    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    let bucket =
+        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     check_key(&input.key)?;
     check_options(&input)?;
-    let Source { bucket: source_bucket, key: source_key, version: source } =
-        Source::find(gateway, who, &input.copy_source).await?;
-    ReadConditions {
-        matches: input.copy_source_if_match.as_ref(),
-        none_match: input.copy_source_if_none_match.as_ref(),
-        modified_since: input.copy_source_if_modified_since.as_ref(),
-        unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
+    let precondition = conditions::write_from_headers(&headers)?;
+    for _ in 0..LOOKS {
+        let source = Source::find(
+            gateway,
+            who,
+            &input.copy_source,
+            input.expected_source_bucket_owner.as_ref(),
+        )
+        .await?;
+        let new = copied(gateway, &bucket, &input, &headers, source).await?;
+        match commit::version(gateway, NewVersion { precondition: precondition.clone(), ..new })
+            .await
+        {
+            // Replaced or deleted since it was looked up.
+            Err(MetaError::SourceGone) => {}
+            other => return Ok(answer(&other?)),
+        }
     }
-    .check_source(&source)?;
-    gateway.funds.check(bucket.account)?;
-    let replaces = is_replace(input.metadata_directive.as_ref())?;
-    let onto_itself = source_bucket.id == bucket.id && source_key == input.key;
-    if onto_itself && !replaces && input.storage_class.is_none() {
-        return Err(refuse(
-            S3ErrorCode::InvalidRequest,
-            "This copy request is illegal because it is trying to copy an object to itself \
-             without changing the object's metadata, storage class, website redirect location \
-             or encryption attributes.",
-        ));
-    }
-    let mut kept = if replaces {
-        attributes::from_headers(&headers, input.metadata.as_ref())?
-    } else {
-        source.attributes.clone()
-    };
-    let algorithm = input.checksum_algorithm.as_ref().map(|name| parse_name(name.as_str()));
-    let parts =
-        copied_parts(gateway, &source_bucket, &bucket, &source, algorithm.transpose()?).await?;
-    kept.checksum.clone_from(&parts.attributes.checksum);
-    let new = NewVersion {
-        bucket: bucket.id,
-        key: input.key.into_bytes(),
-        size: source.size,
-        etag: parts.etag,
-        attributes: kept,
-        parts: parts.placed,
-        precondition: crate::meta::Precondition::default(),
-        now_ms: now_ms(),
-        grace_ms: gateway.grace_ms(),
-    };
-    let version = commit::version(gateway, new).await?;
+    Err(busy())
+}
 
+fn answer(version: &Version) -> S3Response<CopyObjectOutput> {
     let checksum = Fields::new(version.attributes.checksum.as_ref());
-    Ok(S3Response::new(CopyObjectOutput {
+    S3Response::new(CopyObjectOutput {
         copy_object_result: Some(CopyObjectResult {
             e_tag: Some(etag(&version.etag)),
             last_modified: Some(timestamp(version.modified_ms)),
@@ -89,7 +74,56 @@ pub async fn run(
             ServerSideEncryption::AES256,
         )),
         ..CopyObjectOutput::default()
-    }))
+    })
+}
+
+/// The copy of `source`, ready to be committed.
+async fn copied(
+    gateway: &Arc<Gateway>,
+    bucket: &Bucket,
+    input: &CopyObjectInput,
+    headers: &HeaderMap,
+    source: Source,
+) -> S3Result<NewVersion> {
+    ReadConditions {
+        matches: input.copy_source_if_match.as_ref(),
+        none_match: input.copy_source_if_none_match.as_ref(),
+        modified_since: input.copy_source_if_modified_since.as_ref(),
+        unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
+    }
+    .check_source(&source.version)?;
+    gateway.funds.check(bucket.account)?;
+    let replaces = is_replace(input.metadata_directive.as_ref())?;
+    let onto_itself = source.bucket.id == bucket.id && source.key == input.key;
+    // There is one storage class: to name it changes nothing.
+    if onto_itself && !replaces {
+        return Err(refuse(
+            S3ErrorCode::InvalidRequest,
+            "This copy request is illegal because it is trying to copy an object to itself \
+             without changing the object's metadata, storage class, website redirect location \
+             or encryption attributes.",
+        ));
+    }
+    let mut kept = if replaces {
+        attributes::from_headers(headers, input.metadata.as_ref())?
+    } else {
+        source.version.attributes.clone()
+    };
+    let algorithm = input.checksum_algorithm.as_ref().map(|name| parse_name(name.as_str()));
+    let size = source.version.size;
+    let parts = copied_parts(gateway, bucket, source, algorithm.transpose()?).await?;
+    kept.checksum.clone_from(&parts.attributes.checksum);
+    Ok(NewVersion {
+        bucket: bucket.id,
+        key: input.key.clone().into_bytes(),
+        size,
+        etag: parts.etag,
+        attributes: kept,
+        parts: parts.placed,
+        precondition: Precondition::default(),
+        now_ms: now_ms(),
+        grace_ms: gateway.grace_ms(),
+    })
 }
 
 /// What a copy source names.
@@ -100,6 +134,8 @@ pub(super) struct Source {
     pub key: String,
     /// Its latest version.
     pub version: Version,
+    /// The parts of that.
+    pub parts: Vec<Part>,
 }
 
 impl Source {
@@ -108,14 +144,15 @@ impl Source {
         gateway: &Gateway,
         who: &Identity,
         source: &CopySource,
+        expected_owner: Option<&String>,
     ) -> S3Result<Self> {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(not_implemented("Copying from an access point"));
         };
-        let bucket = super::bucket(gateway, who, bucket).await?;
+        let bucket = super::bucket(gateway, who, bucket, expected_owner).await?;
         check_version_id(version_id.as_deref())?;
-        let version = super::object(gateway, &bucket, key).await?;
-        Ok(Self { bucket, key: key.to_string(), version })
+        let (version, parts) = super::object_with_parts(gateway, &bucket, key).await?;
+        Ok(Self { bucket, key: key.to_string(), version, parts })
     }
 }
 
@@ -128,21 +165,20 @@ struct Copied {
 
 async fn copied_parts(
     gateway: &Arc<Gateway>,
-    from: &Bucket,
     to: &Bucket,
-    source: &Version,
+    source: Source,
     algorithm: Option<ChecksumAlgorithm>,
 ) -> S3Result<Copied> {
-    let parts = gateway.meta.parts(source.id).await?;
+    let Source { bucket: from, version: source, parts, .. } = source;
     let has = source.attributes.checksum.as_ref().map(|checksum| checksum.algorithm);
     if algorithm.is_none() || algorithm == has {
         return Ok(Copied {
-            placed: share(gateway, from, to, parts)?,
-            etag: source.etag.clone(),
-            attributes: source.attributes.clone(),
+            placed: share(gateway, &from, to, parts)?,
+            etag: source.etag,
+            attributes: source.attributes,
         });
     }
-    let body = download::read(gateway, from, parts, 0..source.size).await?;
+    let body = download::read(gateway, &from, parts, 0..source.size).await?;
     let wanted =
         UploadRequest { account: to.account, checksum: algorithm, size_hint: Some(source.size) };
     let uploaded = upload(gateway, wanted, Box::pin(body)).await?;

@@ -14,7 +14,13 @@ pub async fn run(
     who: &Identity,
     request: S3Request<DeleteBucketInput>,
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
-    let bucket = super::bucket(gateway, who, &request.input.bucket).await?;
+    let bucket = super::bucket(
+        gateway,
+        who,
+        &request.input.bucket,
+        request.input.expected_bucket_owner.as_ref(),
+    )
+    .await?;
     gateway.meta.delete_bucket(bucket.id).await?;
     Ok(S3Response::with_status(DeleteBucketOutput::default(), http::StatusCode::NO_CONTENT))
 }

@@ -17,7 +17,8 @@ pub async fn run(
     request: S3Request<DeleteObjectInput>,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
     let input = request.input;
-    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    let bucket =
+        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     check_version_id(input.version_id.as_deref())?;
     if input.if_match_size.is_some() || input.if_match_last_modified_time.is_some() {
         return Err(not_implemented("Deleting by size or time"));

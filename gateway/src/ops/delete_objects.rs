@@ -6,10 +6,12 @@ use futures::{StreamExt, stream};
 use s3s::dto::{DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, Error, ObjectIdentifier};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
+use super::checksums::Declared;
 use super::supported::{check_key, check_version_id};
 use crate::auth::identity::Identity;
 use crate::error::{not_implemented, refuse};
 use crate::gateway::Gateway;
+use crate::http::guard::BodyRecord;
 use crate::meta::Bucket;
 
 /// Keys in one request.
@@ -24,19 +26,20 @@ pub async fn run(
     who: &Identity,
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-    let is_protected = request.headers.keys().any(|name| {
-        name == "content-md5"
-            || name.as_str().starts_with("x-amz-checksum-")
-            || name == "x-amz-trailer"
-    });
-    if !is_protected {
+    let S3Request { input, headers, extensions, trailing_headers, .. } = request;
+    let declared = Declared::from_headers(&headers)?;
+    if !declared.is_protected() {
         return Err(refuse(
             S3ErrorCode::InvalidRequest,
             "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
         ));
     }
-    let input = request.input;
-    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    // The guard looked at the document on its way to the parser.
+    let read = extensions.get::<BodyRecord>().and_then(BodyRecord::take_digests);
+    let (digested, len) = read.ok_or(S3ErrorCode::InternalError)?;
+    declared.verify(&digested, len, trailing_headers.as_ref())?;
+    let bucket =
+        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     let objects = input.delete.objects;
     if objects.is_empty() || objects.len() > KEYS_MAX {
         return Err(refuse(

@@ -14,7 +14,13 @@ pub async fn run(
     who: &Identity,
     request: S3Request<GetBucketLocationInput>,
 ) -> S3Result<S3Response<GetBucketLocationOutput>> {
-    super::bucket(gateway, who, &request.input.bucket).await?;
+    super::bucket(
+        gateway,
+        who,
+        &request.input.bucket,
+        request.input.expected_bucket_owner.as_ref(),
+    )
+    .await?;
     let region = gateway.settings.region.clone();
     let location_constraint =
         Some(region).filter(|region| region != "us-east-1").map(BucketLocationConstraint::from);

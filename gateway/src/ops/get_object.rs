@@ -13,7 +13,7 @@ use super::conditions::ReadConditions;
 use super::supported::check_version_id;
 use super::{attributes, etag, size, timestamp};
 use crate::auth::identity::Identity;
-use crate::error::{not_implemented, refuse};
+use crate::error::{custom, not_implemented, refuse};
 use crate::gateway::Gateway;
 use crate::meta::{Part, Version};
 use crate::object::download;
@@ -25,12 +25,13 @@ pub async fn run(
     request: S3Request<GetObjectInput>,
 ) -> S3Result<S3Response<GetObjectOutput>> {
     let input = &request.input;
-    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    let bucket =
+        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     if input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some() {
         return Err(not_implemented("Encryption with customer keys"));
     }
     check_version_id(input.version_id.as_deref())?;
-    let version = super::object(gateway, &bucket, &input.key).await?;
+    let (version, parts) = super::object_with_parts(gateway, &bucket, &input.key).await?;
     ReadConditions {
         matches: input.if_match.as_ref(),
         none_match: input.if_none_match.as_ref(),
@@ -38,15 +39,10 @@ pub async fn run(
         unmodified_since: input.if_unmodified_since.as_ref(),
     }
     .check(&version)?;
-    let parts = gateway.meta.parts(version.id).await?;
-    if parts.is_empty() {
-        // Replaced between the two look-ups: the client's next try sees it.
-        return Err(refuse(S3ErrorCode::SlowDown, "Please reduce your request rate."));
-    }
     let Selection { range, content_range, part } =
         select(&version, &parts, input.range.as_ref(), input.part_number)?;
     let len = range.end - range.start;
-    let parts_count = part.and(i32::try_from(parts.len()).ok());
+    let parts_count = parts_count(&version, &parts, part);
     let body = download::read(gateway, &bucket, parts, range).await?;
 
     let checksum = checksum_fields(&version, input.checksum_mode.as_ref(), content_range.is_some());
@@ -77,8 +73,16 @@ pub async fn run(
         )),
         ..GetObjectOutput::default()
     });
-    add_expires(&mut response.headers, &version);
+    // A header of the answer wins over the one that the request asked for.
+    if input.response_expires.is_none() {
+        add_expires(&mut response.headers, &version);
+    }
     Ok(response)
+}
+
+/// How many parts there are: told to who asks for one of a multipart object.
+pub(super) fn parts_count(version: &Version, parts: &[Part], asked: Option<i32>) -> Option<i32> {
+    asked.filter(|_| super::is_multipart(version)).and(i32::try_from(parts.len()).ok())
 }
 
 /// `Expires` is given back as it came, even if it is no date.
@@ -127,7 +131,9 @@ pub(super) fn select(
         )),
         (None, None) => Ok(Selection { range: 0..whole, content_range: None, part: None }),
         (Some(range), None) => {
-            let range = range.check(whole).map_err(|_| {
+            // The last bytes of an empty object are none, and cannot be named.
+            let range = range.check(whole).ok().filter(|range| !range.is_empty());
+            let range = range.ok_or_else(|| {
                 refuse(S3ErrorCode::InvalidRange, "The requested range is not satisfiable")
             })?;
             Ok(Selection { content_range: Some(content_range(&range)), range, part: None })
@@ -144,11 +150,11 @@ pub(super) fn select(
                 }
                 start = end;
             }
-            let message = "The requested partnumber is not satisfiable";
-            let code = S3ErrorCode::from_bytes(b"InvalidPartNumber");
-            let mut error = refuse(code.unwrap_or(S3ErrorCode::InvalidRange), message);
-            error.set_status_code(http::StatusCode::RANGE_NOT_SATISFIABLE);
-            Err(error)
+            Err(custom(
+                "InvalidPartNumber",
+                http::StatusCode::RANGE_NOT_SATISFIABLE,
+                "The requested partnumber is not satisfiable",
+            ))
         }
     }
 }
@@ -187,10 +193,12 @@ mod tests {
         assert_eq!(select(10, "bytes=2-3"), Some(2..4));
         assert_eq!(select(10, "bytes=-3"), Some(7..10));
         assert_eq!(select(10, "bytes=-30"), Some(0..10));
-        assert_eq!(select(10, "bytes=9-18446744073709551615"), Some(9..10));
+        assert_eq!(select(10, "bytes=9-9223372036854775807"), Some(9..10));
         assert_eq!(select(10, "bytes=10-"), None);
         assert_eq!(select(10, "bytes=-0"), None);
         assert_eq!(select(0, "bytes=0-"), None);
+        assert_eq!(select(0, "bytes=-5"), None);
+        assert_eq!(select(0, "bytes=-0"), None);
     }
 
     #[test]
@@ -201,5 +209,14 @@ mod tests {
         assert_eq!(select(2).unwrap().content_range.as_deref(), Some("bytes 5-6/7"));
         assert!(select(3).is_err());
         assert!(select(0).is_err());
+    }
+
+    #[test]
+    fn parts_are_counted_where_there_was_more_than_one_request() {
+        let parts = [part(1, 5), part(2, 2)];
+        let multipart = Version { etag: "0cc1-2".into(), ..version(7) };
+        assert_eq!(parts_count(&multipart, &parts, Some(1)), Some(2));
+        assert_eq!(parts_count(&multipart, &parts, None), None);
+        assert_eq!(parts_count(&version(5), &parts[..1], Some(1)), None);
     }
 }

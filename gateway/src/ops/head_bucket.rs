@@ -14,7 +14,13 @@ pub async fn run(
     who: &Identity,
     request: S3Request<HeadBucketInput>,
 ) -> S3Result<S3Response<HeadBucketOutput>> {
-    super::bucket(gateway, who, &request.input.bucket).await?;
+    super::bucket(
+        gateway,
+        who,
+        &request.input.bucket,
+        request.input.expected_bucket_owner.as_ref(),
+    )
+    .await?;
     let bucket_region = Some(gateway.settings.region.clone());
     Ok(S3Response::new(HeadBucketOutput { bucket_region, ..HeadBucketOutput::default() }))
 }

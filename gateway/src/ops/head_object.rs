@@ -6,7 +6,7 @@ use s3s::dto::{HeadObjectInput, HeadObjectOutput, ServerSideEncryption};
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::conditions::ReadConditions;
-use super::get_object::{Selection, add_expires, checksum_fields, select};
+use super::get_object::{Selection, add_expires, checksum_fields, parts_count, select};
 use super::supported::check_version_id;
 use super::{attributes, etag, size, timestamp};
 use crate::auth::identity::Identity;
@@ -20,12 +20,17 @@ pub async fn run(
     request: S3Request<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = &request.input;
-    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    let bucket =
+        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     if input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some() {
         return Err(not_implemented("Encryption with customer keys"));
     }
     check_version_id(input.version_id.as_deref())?;
-    let version = super::object(gateway, &bucket, &input.key).await?;
+    let (version, parts) = if input.part_number.is_some() {
+        super::object_with_parts(gateway, &bucket, &input.key).await?
+    } else {
+        (super::object(gateway, &bucket, &input.key).await?, Vec::new())
+    };
     ReadConditions {
         matches: input.if_match.as_ref(),
         none_match: input.if_none_match.as_ref(),
@@ -33,18 +38,15 @@ pub async fn run(
         unmodified_since: input.if_unmodified_since.as_ref(),
     }
     .check(&version)?;
-    let needs_parts = input.part_number.is_some();
-    let parts = if needs_parts { gateway.meta.parts(version.id).await? } else { Vec::new() };
     let Selection { range, content_range, part } =
         select(&version, &parts, input.range.as_ref(), input.part_number)?;
 
-    let is_partial = content_range.is_some();
-    let checksum = checksum_fields(&version, input.checksum_mode.as_ref(), is_partial);
+    let checksum = checksum_fields(&version, input.checksum_mode.as_ref(), content_range.is_some());
     let kept = &version.attributes;
     let mut response = S3Response::new(HeadObjectOutput {
         content_length: Some(size(range.end - range.start)),
         content_range,
-        parts_count: part.and(i32::try_from(parts.len()).ok()),
+        parts_count: parts_count(&version, &parts, part),
         accept_ranges: Some("bytes".to_owned()),
         e_tag: Some(etag(&version.etag)),
         last_modified: Some(timestamp(version.modified_ms)),
@@ -67,8 +69,5 @@ pub async fn run(
         ..HeadObjectOutput::default()
     });
     add_expires(&mut response.headers, &version);
-    if is_partial {
-        response.status = Some(http::StatusCode::PARTIAL_CONTENT);
-    }
     Ok(response)
 }

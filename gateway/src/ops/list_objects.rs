@@ -17,7 +17,8 @@ pub async fn run(
     request: S3Request<ListObjectsInput>,
 ) -> S3Result<S3Response<ListObjectsOutput>> {
     let input = request.input;
-    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    let bucket =
+        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     let encoding = Encoding::new(input.encoding_type.as_ref())?;
     let max = limit(input.max_keys, "max-keys")?;
     let query = ListQuery {

@@ -20,12 +20,14 @@ pub async fn run(
     request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
     let input = request.input;
-    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    let bucket =
+        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     let encoding = Encoding::new(input.encoding_type.as_ref())?;
     let max = limit(input.max_keys, "max-keys")?;
-    let after = match &input.continuation_token {
-        Some(token) => parse_token(token)?,
-        None => input.start_after.clone().unwrap_or_default().into_bytes(),
+    // An empty token is that of the first page.
+    let after = match input.continuation_token.as_deref() {
+        Some(token) if !token.is_empty() => parse_token(token)?,
+        _ => input.start_after.clone().unwrap_or_default().into_bytes(),
     };
     let query = ListQuery {
         bucket: bucket.id,

@@ -19,13 +19,15 @@ pub async fn run(
     request: S3Request<ListPartsInput>,
 ) -> S3Result<S3Response<ListPartsOutput>> {
     let input = request.input;
-    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    let bucket =
+        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     let max = limit(input.max_parts, "max-parts")?;
     let after = input.part_number_marker.unwrap_or(0);
     let found = gateway.meta.upload(bucket.id, input.key.as_bytes(), &input.upload_id).await?;
     let more = u32::try_from(max + 1).unwrap_or(u32::MAX);
     let mut parts = gateway.meta.uploaded_parts(&found.id, after, more).await?;
-    let is_truncated = parts.len() > max;
+    // Who asked for none is not to ask on for ever.
+    let is_truncated = max > 0 && parts.len() > max;
     parts.truncate(max);
 
     let id = crate::meta::canonical_id(found.account);

@@ -35,14 +35,24 @@ pub mod supported;
 
 use s3s::S3Result;
 
-use crate::auth::identity::{Identity, authorize};
+use crate::auth::identity::{Denied, Identity, authorize};
+use crate::error::busy;
 use crate::gateway::Gateway;
-use crate::meta::{Bucket, Millis, Version};
+use crate::meta::{Bucket, Millis, Part, Version, canonical_id};
 
-/// The bucket of this name, if `who` may work with it.
-async fn bucket(gateway: &Gateway, who: &Identity, name: &str) -> S3Result<Bucket> {
+/// The bucket of this name, if `who` may work with it and it is whose the
+/// request expects (`x-amz-expected-bucket-owner`).
+async fn bucket(
+    gateway: &Gateway,
+    who: &Identity,
+    name: &str,
+    expected_owner: Option<&String>,
+) -> S3Result<Bucket> {
     let bucket = gateway.meta.bucket(name).await?;
     authorize(who, &bucket)?;
+    if expected_owner.is_some_and(|expected| *expected != canonical_id(bucket.account)) {
+        return Err(Denied.into());
+    }
     Ok(bucket)
 }
 
@@ -51,6 +61,33 @@ async fn object(gateway: &Gateway, bucket: &Bucket, key: &str) -> S3Result<Versi
     let found = gateway.meta.latest(bucket.id, key.as_bytes()).await?;
     let found = found.filter(|version| !version.delete_marker);
     Ok(found.ok_or(crate::meta::MetaError::NoSuchKey)?)
+}
+
+/// How often an object is looked up anew because it was replaced meanwhile.
+const LOOKS: usize = 4;
+
+/// The latest version of a key that is not deleted, and its parts: at least one,
+/// of an empty object, too.
+async fn object_with_parts(
+    gateway: &Gateway,
+    bucket: &Bucket,
+    key: &str,
+) -> S3Result<(Version, Vec<Part>)> {
+    for _ in 0..LOOKS {
+        let version = object(gateway, bucket, key).await?;
+        let parts = gateway.meta.parts(version.id).await?;
+        if !parts.is_empty() {
+            return Ok((version, parts));
+        }
+        // Replaced or deleted between the two look-ups.
+    }
+    Err(busy())
+}
+
+/// Whether an object came out of a multipart upload: its entity tag counts the
+/// parts.
+fn is_multipart(version: &Version) -> bool {
+    version.etag.contains('-')
 }
 
 /// A time as S3 types have it.

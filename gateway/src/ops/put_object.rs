@@ -26,7 +26,8 @@ pub async fn run(
     request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let S3Request { input, headers, trailing_headers, .. } = request;
-    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    let bucket =
+        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     check_key(&input.key)?;
     check_options(&input)?;
     gateway.funds.check(bucket.account)?;
@@ -42,7 +43,7 @@ pub async fn run(
     };
     let uploaded = upload(gateway, wanted, body(input.body)).await?;
     let (size, content) = (uploaded.written.size, uploaded.written.content);
-    let verified = declared.verify(&uploaded.digested, size, &headers, trailing_headers.as_ref());
+    let verified = declared.verify(&uploaded.digested, size, trailing_headers.as_ref());
     if let Err(error) = verified {
         give_up(gateway, content).await;
         return Err(error);

@@ -22,7 +22,8 @@ pub async fn run(
     request: S3Request<UploadPartInput>,
 ) -> S3Result<S3Response<UploadPartOutput>> {
     let S3Request { input, headers, trailing_headers, .. } = request;
-    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    let bucket =
+        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     check_number(input.part_number)?;
     let customer_key = input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some();
     WriteOptions { customer_key, ..WriteOptions::default() }.check()?;
@@ -49,7 +50,7 @@ pub async fn run(
     };
     let uploaded = upload(gateway, wanted, body(input.body)).await?;
     let (size, content) = (uploaded.written.size, uploaded.written.content);
-    let verified = declared.verify(&uploaded.digested, size, &headers, trailing_headers.as_ref());
+    let verified = declared.verify(&uploaded.digested, size, trailing_headers.as_ref());
     if let Err(error) = verified {
         give_up(gateway, content).await;
         return Err(error);

@@ -12,11 +12,11 @@ use super::conditions::ReadConditions;
 use super::copy_object::{Source, share};
 use super::put_object::BODY_MAX;
 use super::upload_part::check_number;
-use super::{etag, timestamp};
+use super::{LOOKS, etag, timestamp};
 use crate::auth::identity::Identity;
-use crate::error::{not_implemented, refuse};
+use crate::error::{busy, not_implemented, refuse};
 use crate::gateway::{Gateway, now_ms};
-use crate::meta::{Part, PartCommit, Placed};
+use crate::meta::{Bucket, MetaError, Millis, Part, PartCommit, Placed, Upload};
 use crate::object::upload::{UploadRequest, upload};
 use crate::object::{commit, download};
 
@@ -27,7 +27,8 @@ pub async fn run(
     request: S3Request<UploadPartCopyInput>,
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
     let input = request.input;
-    let bucket = super::bucket(gateway, who, &input.bucket).await?;
+    let bucket =
+        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     check_number(input.part_number)?;
     if input.sse_customer_algorithm.is_some() || input.copy_source_sse_customer_algorithm.is_some()
     {
@@ -35,7 +36,51 @@ pub async fn run(
     }
     gateway.funds.check(bucket.account)?;
     let found = gateway.meta.upload(bucket.id, input.key.as_bytes(), &input.upload_id).await?;
-    let source = Source::find(gateway, who, &input.copy_source).await?;
+    for _ in 0..LOOKS {
+        let source = Source::find(
+            gateway,
+            who,
+            &input.copy_source,
+            input.expected_source_bucket_owner.as_ref(),
+        )
+        .await?;
+        let placed = copied(gateway, &bucket, &input, &found, source).await?;
+        let (Placed::Written(_, part) | Placed::Shared(part)) = &placed;
+        let (part, now_ms, grace_ms) = (part.clone(), now_ms(), gateway.grace_ms());
+        let commit = PartCommit { upload: found.id.clone(), placed, now_ms, grace_ms };
+        match commit::part(gateway, commit).await {
+            // Replaced or deleted since it was looked up.
+            Err(MetaError::SourceGone) => {}
+            other => return other.map(|_| answer(&part, now_ms)).map_err(S3Error::from),
+        }
+    }
+    Err(busy())
+}
+
+fn answer(part: &Part, modified_ms: Millis) -> S3Response<UploadPartCopyOutput> {
+    let checksum = Fields::new(part.checksum.as_ref());
+    S3Response::new(UploadPartCopyOutput {
+        copy_part_result: Some(CopyPartResult {
+            e_tag: Some(etag(&part.etag)),
+            last_modified: Some(timestamp(modified_ms)),
+            checksum_crc32: checksum.crc32,
+            checksum_crc32c: checksum.crc32c,
+            checksum_crc64nvme: checksum.crc64nvme,
+            checksum_sha1: checksum.sha1,
+            checksum_sha256: checksum.sha256,
+        }),
+        ..UploadPartCopyOutput::default()
+    })
+}
+
+/// The part that `source` becomes, ready to be committed.
+async fn copied(
+    gateway: &Arc<Gateway>,
+    bucket: &Bucket,
+    input: &UploadPartCopyInput,
+    upload_to: &Upload,
+    source: Source,
+) -> S3Result<Placed> {
     ReadConditions {
         matches: input.copy_source_if_match.as_ref(),
         none_match: input.copy_source_if_none_match.as_ref(),
@@ -54,13 +99,12 @@ pub async fn run(
             "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120",
         ));
     }
-    let parts = gateway.meta.parts(source.version.id).await?;
-    let promised = found.attributes.checksum.as_ref().map(|checksum| checksum.algorithm);
-    let placed = match <[Part; 1]>::try_from(parts) {
+    let promised = upload_to.attributes.checksum.as_ref().map(|checksum| checksum.algorithm);
+    match <[Part; 1]>::try_from(source.parts) {
         Ok([part]) if range == whole && has(&part, promised) => {
             let part = Part { number: input.part_number, ..part };
-            let shared = share(gateway, &source.bucket, &bucket, vec![part])?;
-            shared.into_iter().next().ok_or(S3ErrorCode::InternalError)?
+            let shared = share(gateway, &source.bucket, bucket, vec![part])?;
+            Ok(shared.into_iter().next().ok_or(S3ErrorCode::InternalError)?)
         }
         other => {
             let parts = other.map_or_else(|parts| parts, Vec::from);
@@ -68,26 +112,9 @@ pub async fn run(
             let body = download::read(gateway, &source.bucket, parts, range).await?;
             let wanted = UploadRequest { account, checksum: promised, size_hint: Some(len) };
             let uploaded = upload(gateway, wanted, Box::pin(body)).await?;
-            commit::place(gateway, &bucket, input.part_number, uploaded)?
+            Ok(commit::place(gateway, bucket, input.part_number, uploaded)?)
         }
-    };
-    let (Placed::Written(_, part) | Placed::Shared(part)) = &placed;
-    let (tag, checksum, now_ms) =
-        (part.etag.clone(), Fields::new(part.checksum.as_ref()), now_ms());
-    let grace_ms = gateway.grace_ms();
-    commit::part(gateway, PartCommit { upload: found.id, placed, now_ms, grace_ms }).await?;
-    Ok(S3Response::new(UploadPartCopyOutput {
-        copy_part_result: Some(CopyPartResult {
-            e_tag: Some(etag(&tag)),
-            last_modified: Some(timestamp(now_ms)),
-            checksum_crc32: checksum.crc32,
-            checksum_crc32c: checksum.crc32c,
-            checksum_crc64nvme: checksum.crc64nvme,
-            checksum_sha1: checksum.sha1,
-            checksum_sha256: checksum.sha256,
-        }),
-        ..UploadPartCopyOutput::default()
-    }))
+    }
 }
 
 /// Whether a part has the checksum that the upload promised.

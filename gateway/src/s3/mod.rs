@@ -36,6 +36,12 @@ pub fn service(gateway: Arc<Gateway>, domains: Domains) -> S3Service {
     let mut builder = S3ServiceBuilder::new(Translation { gateway: gateway.clone() });
     let mut config = S3Config::default();
     config.xml_max_body_size = XML_MAX;
+    // The guard lets no browser form through; if one came, it would be taken in
+    // whole before it is known who sent it.
+    config.post_object_max_file_size = 1;
+    config.form_max_field_size = 1;
+    config.form_max_fields_size = 1;
+    config.form_max_parts = 1;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.set_auth(auth::Auth { gateway: gateway.clone() });
     builder.set_access(access::Access);

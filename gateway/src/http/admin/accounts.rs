@@ -1,7 +1,7 @@
 //! Accounts, their keys and buckets.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use http::StatusCode;
 use protocol::AccountId;
@@ -42,10 +42,14 @@ pub(super) async fn create(
     State(admin): State<Admin>,
     body: Result<Json<NewAccount>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let Json(new) = body.map_err(|error| bad(error.body_text()))?;
+    let Json(new) = body?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
     if new.name.is_empty() || new.name.len() > NAME_MAX || !new.name.chars().all(allowed) {
         return Err(bad("an account's name has 1 to 64 letters, digits or -_.@"));
+    }
+    // These are shown in answers to S3 clients.
+    if new.display_name.iter().chain(&new.email).any(|text| text.contains(char::is_control)) {
+        return Err(bad("display_name and email may not contain control characters"));
     }
     let account = Account {
         id: AccountId(protocol::keys::random()),
@@ -61,8 +65,9 @@ pub(super) async fn create(
 
 pub(super) async fn show(
     State(admin): State<Admin>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, Problem> {
+    let Path(name) = name?;
     let gateway = &admin.gateway;
     let account = gateway.meta.account_named(&name).await?;
     let query = json!({ "query": "account", "account": account.id });
@@ -100,7 +105,7 @@ pub(super) async fn create_key(
     State(admin): State<Admin>,
     body: Result<Json<NewKey>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
-    let Json(new) = body.map_err(|error| bad(error.body_text()))?;
+    let Json(new) = body?;
     let gateway = &admin.gateway;
     let account = gateway.meta.account_named(&new.account).await?;
     let made = gateway.credentials.create(&gateway.meta, &gateway.master, account.id).await?;
@@ -118,8 +123,9 @@ pub(super) struct KeysQuery {
 
 pub(super) async fn keys(
     State(admin): State<Admin>,
-    Query(query): Query<KeysQuery>,
+    query: Result<Query<KeysQuery>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
+    let Query(query) = query?;
     let meta = &admin.gateway.meta;
     let accounts = meta.accounts().await?;
     if let Some(name) = &query.account {
@@ -142,8 +148,9 @@ pub(super) async fn keys(
 
 pub(super) async fn delete_key(
     State(admin): State<Admin>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, Problem> {
+    let Path(id) = id?;
     let gateway = &admin.gateway;
     gateway.credentials.delete(&gateway.meta, &id).await?;
     Ok(Json(json!({ "access_key_id": id })))

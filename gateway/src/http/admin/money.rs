@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
@@ -21,8 +22,9 @@ pub(super) struct EpochsQuery {
 
 pub(super) async fn epochs(
     State(admin): State<Admin>,
-    Query(query): Query<EpochsQuery>,
+    query: Result<Query<EpochsQuery>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
+    let Query(query) = query?;
     let last = query.last.unwrap_or(LAST);
     let mut answer = admin.client.query(json!({ "query": "epochs", "last": last })).await?;
     for epoch in answer.get_mut("epochs").and_then(Value::as_array_mut).into_iter().flatten() {

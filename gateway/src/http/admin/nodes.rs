@@ -86,7 +86,7 @@ pub(super) async fn invite(
     body: Result<Json<NewInvite>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let bad = |sentence: String| Problem::new(StatusCode::BAD_REQUEST, sentence);
-    let Json(asked) = body.map_err(|error| bad(error.body_text()))?;
+    let Json(asked) = body?;
     let ttl = asked.ttl_seconds.unwrap_or(INVITE_TTL);
     if !(1..=INVITE_TTL_MAX).contains(&ttl) {
         return Err(bad(format!("ttl_seconds must be 1 to {INVITE_TTL_MAX}")));

@@ -91,21 +91,25 @@ impl Claim<'_> {
     /// A header that is not signed could have been added by anybody who saw
     /// the URL: an ACL, a copy source, a retention date.
     fn check_signed_headers(&self, headers: &HeaderMap) -> Result<(), S3Refusal> {
-        let signed = |name: &str| self.signed_headers.split(';').any(|signed| signed == name);
-        if !signed("host") {
+        if !self.signs("host") {
             return Err(not_signed("host".to_owned()));
         }
         let mut missing: Vec<&str> = headers
             .keys()
             .map(HeaderName::as_str)
             .filter(|name| name.starts_with("x-amz-"))
-            .filter(|name| !signed(name) && !self.may_stay_unsigned(name))
+            .filter(|name| !self.signs(name) && !self.may_stay_unsigned(name))
             .collect();
         if missing.is_empty() {
             return Ok(());
         }
         missing.sort_unstable();
         Err(not_signed(missing.join(", ")))
+    }
+
+    /// Whether the signature covers this header.
+    pub fn signs(&self, name: &str) -> bool {
+        self.signed_headers.split(';').any(|signed| signed == name)
     }
 
     fn may_stay_unsigned(&self, name: &str) -> bool {

@@ -6,9 +6,9 @@
 //! the header. Here both are refused, so that what is verified is what was
 //! sent.
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, Method};
 
 use super::refusal::{Code, S3Refusal};
 use super::target::Query;
@@ -16,7 +16,7 @@ use super::target::Query;
 /// How a request says who sent it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Credentials<'a> {
-    /// It does not, at least not in its head.
+    /// It does not.
     Anonymous,
     /// By a Version 4 signature.
     Signed(Claim<'a>),
@@ -95,10 +95,8 @@ impl<'a> Credentials<'a> {
         let header = parts.headers.get(AUTHORIZATION);
         let presigned = PRESIGNED_MARKS.iter().any(|name| query.has(name));
         let version_2 = VERSION_2_MARKS.iter().any(|name| query.has(name));
-        let form = is_browser_form(parts);
 
-        let places = [header.is_some(), presigned, version_2, form];
-        // A browser form brings its signature in the body.
+        let places = [header.is_some(), presigned, version_2];
         if 1 < places.iter().filter(|&&present| present).count() {
             return Err(S3Refusal::new(
                 Code::InvalidArgument,
@@ -133,12 +131,6 @@ fn version_2_refused() -> S3Refusal {
 fn unsupported_type() -> S3Refusal {
     S3Refusal::new(Code::InvalidArgument, "Unsupported Authorization Type")
         .field("ArgumentName", "Authorization")
-}
-
-fn is_browser_form(parts: &Parts) -> bool {
-    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or("");
-    parts.method == Method::POST && essence.trim().eq_ignore_ascii_case("multipart/form-data")
 }
 
 fn claim_in_query<'a>(query: &'a Query<'_>) -> Result<Claim<'a>, S3Refusal> {
@@ -231,17 +223,12 @@ mod tests {
         check("GET", "", &[], Ok("anonymous"));
         check("GET", "", &[(AUTH, HEADER_AUTH)], Ok("header"));
         check("GET", PRESIGNED, &[], Ok("query"));
-        check("POST", "", &[("content-type", "multipart/form-data; boundary=x")], Ok("anonymous"));
     }
 
     #[test]
     fn two_places_are_not() {
-        let form = ("content-type", "Multipart/Form-Data; boundary=x");
         check("GET", PRESIGNED, &[(AUTH, HEADER_AUTH)], Err("InvalidArgument"));
         check("GET", "Signature=x", &[(AUTH, HEADER_AUTH)], Err("InvalidArgument"));
-        check("POST", "", &[(AUTH, HEADER_AUTH), form], Err("InvalidArgument"));
-        check("POST", PRESIGNED, &[form], Err("InvalidArgument"));
-        check("PUT", "", &[(AUTH, HEADER_AUTH), form], Ok("header"));
     }
 
     #[test]

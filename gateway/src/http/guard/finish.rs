@@ -1,21 +1,30 @@
-//! Gives every answer its ids, and every error document the shape that S3
-//! clients expect.
+//! Gives every answer its ids, every document only characters that XML has, and
+//! every error document the shape that S3 clients expect.
 //!
 //! The S3 layer writes `Code` and sometimes `Message`. Added here: a message
 //! where there is none, `Resource`, `RequestId` and `HostId`. Whatever a 500
 //! says of its cause is replaced: the cause is for the log.
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
+use std::borrow::Cow;
+
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
 use s3s::{Body, HttpResponse};
 
 use super::Exchange;
-use super::refusal::{INTERNAL_MESSAGE, RETRY_AFTER_SECONDS, XML, push_element, push_tail};
+use super::refusal::{
+    INTERNAL_MESSAGE, RETRY_AFTER_SECONDS, XML, legal_xml, push_element, push_tail,
+};
 
 impl Exchange {
     /// The answer as it goes out.
     pub fn finish(&self, mut response: HttpResponse) -> HttpResponse {
         self.ids.stamp(response.headers_mut());
+        let has_range = response.headers().contains_key(CONTENT_RANGE);
+        // The S3 layer knows of a part of an object only when it sends one.
+        if self.method == Method::HEAD && response.status() == StatusCode::OK && has_range {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
         let status = response.status();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().entry(RETRY_AFTER).or_insert(RETRY_AFTER_SECONDS);
@@ -24,7 +33,7 @@ impl Exchange {
             return without_body(response);
         }
         if !status.is_client_error() && !status.is_server_error() {
-            return response;
+            return with_legal_xml(response);
         }
         if self.method == Method::HEAD {
             return without_body(response);
@@ -32,6 +41,7 @@ impl Exchange {
         // Errors come as one buffer. A stream is a page that somebody meant.
         let Some(body) = response.body().bytes() else { return response };
         let Some(xml) = self.complete(status, &body) else { return response };
+        let xml = legal_xml(&xml).into_owned();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, XML);
         headers.remove(CONTENT_LENGTH);
@@ -51,6 +61,15 @@ impl Exchange {
         let code = between(&inner, "<Code>", "</Code>").unwrap_or("InternalError").to_owned();
         let mut inner = without(&inner, &["Resource", "RequestId", "HostId"]);
         if status == StatusCode::INTERNAL_SERVER_ERROR {
+            // Our own failures come with these words, and were logged with their
+            // cause. Of others nothing is known but this.
+            let said = between(&inner, "<Message>", "</Message>").unwrap_or("");
+            if said != INTERNAL_MESSAGE {
+                tracing::error!(
+                    code, said, method = %self.method, resource = self.resource, ids = ?self.ids,
+                    "the S3 layer answered with an internal error"
+                );
+            }
             inner = without(&inner, &["Message"]);
         }
 
@@ -65,6 +84,21 @@ impl Exchange {
         xml.push_str("</Error>");
         Some(xml)
     }
+}
+
+/// The answer, its document without what XML cannot hold. Objects are streams
+/// and pass as they are.
+fn with_legal_xml(mut response: HttpResponse) -> HttpResponse {
+    let is_xml = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == XML);
+    let body = response.body().bytes().filter(|_| is_xml);
+    let Some(body) = body else { return response };
+    if let Ok(text) = std::str::from_utf8(&body)
+        && let Cow::Owned(legal) = legal_xml(text)
+    {
+        response.headers_mut().remove(CONTENT_LENGTH);
+        *response.body_mut() = Body::from(legal);
+    }
+    response
 }
 
 fn without_body(mut response: HttpResponse) -> HttpResponse {
@@ -275,6 +309,9 @@ mod tests {
         let mut found = answer(200, "");
         found.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("7"));
         assert_eq!(exchange("HEAD").finish(found).headers()["content-length"], "7");
+        let mut part = answer(200, "");
+        part.headers_mut().insert(CONTENT_RANGE, HeaderValue::from_static("bytes 0-6/9"));
+        assert_eq!(exchange("HEAD").finish(part).status(), 206);
     }
 
     #[test]
@@ -284,6 +321,22 @@ mod tests {
         let mut later = busy();
         later.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("9"));
         assert_eq!(exchange("GET").finish(later).headers()["retry-after"], "9");
+    }
+
+    #[test]
+    fn documents_hold_only_what_xml_can() {
+        let mut listing = answer(200, "<Key>a\u{1}b</Key>");
+        listing.headers_mut().insert(CONTENT_TYPE, XML);
+        listing.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("15"));
+        let response = exchange("GET").finish(listing);
+        assert_eq!(text(&response), "<Key>a\u{fffd}b</Key>");
+        assert!(!response.headers().contains_key("content-length"));
+        // What is no document of ours stays.
+        let other = exchange("GET").finish(answer(200, "a\u{1}b"));
+        assert_eq!(text(&other), "a\u{1}b");
+        let error = "<Error><Code>InvalidArgument</Code><Message>\u{1}</Message></Error>";
+        let shown = text(&exchange("GET").finish(answer(400, error)));
+        assert!(shown.contains("<Message>\u{fffd}</Message>"), "{shown}");
     }
 
     #[test]

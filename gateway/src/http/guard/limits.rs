@@ -1,5 +1,5 @@
 //! How much a request head may hold, what may stand in it only once, and what
-//! may not stand in it at all.
+//! may not stand in it at all, or only as long as nobody looks at it.
 
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
@@ -7,8 +7,9 @@ use http::header::{
     TRANSFER_ENCODING,
 };
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
+use super::credentials::Claim;
 use super::refusal::{Code, S3Refusal};
 use super::target::Query;
 
@@ -30,7 +31,7 @@ pub(super) fn check_size(parts: &Parts) -> Result<(), S3Refusal> {
         )
         .status(StatusCode::URI_TOO_LONG));
     }
-    let header_len = |(name, value): (&HeaderName, &http::HeaderValue)| {
+    let header_len = |(name, value): (&HeaderName, &HeaderValue)| {
         name.as_str().len() + value.len() + ": \r\n".len()
     };
     let size: usize = parts.headers.iter().map(header_len).sum();
@@ -89,7 +90,9 @@ fn may_repeat(name: &str) -> bool {
 
 /// What is stored with an object comes back as a header one day, and must not
 /// be able to start another one there.
-pub(super) fn check_stored_headers(headers: &HeaderMap) -> Result<(), S3Refusal> {
+pub(super) fn check_stored_headers<'a>(
+    headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+) -> Result<(), S3Refusal> {
     const STORED: [HeaderName; 6] = [
         CACHE_CONTROL,
         CONTENT_DISPOSITION,
@@ -139,6 +142,15 @@ pub(super) fn check_overrides(query: &Query<'_>, anonymous: bool) -> Result<(), 
     Ok(())
 }
 
+/// Whether the request has a `Range` that S3 ignores: of another unit, of
+/// several ranges, or of one that ends before it begins. The S3 layer refuses
+/// those, so one is taken away, unless the signature covers it.
+pub(super) fn has_ignored_range(headers: &HeaderMap, claim: Option<&Claim<'_>>) -> bool {
+    let Some(range) = headers.get(RANGE) else { return false };
+    let means_something = range.to_str().is_ok_and(|text| s3s::dto::Range::parse(text).is_ok());
+    !means_something && !claim.is_some_and(|claim| claim.signs(RANGE.as_str()))
+}
+
 fn control_characters(name: &str) -> S3Refusal {
     S3Refusal::new(Code::InvalidArgument, "The value may not contain control characters.")
         .field("ArgumentName", name)
@@ -148,6 +160,7 @@ fn control_characters(name: &str) -> S3Refusal {
 mod tests {
     use super::*;
     use crate::http::guard::Domains;
+    use crate::http::guard::credentials::{Place, Scope};
     use crate::http::guard::target::Target;
     use crate::http::guard::testing::parts;
 
@@ -203,6 +216,30 @@ mod tests {
             assert_eq!(check(name, "a\tb"), Err("InvalidArgument"), "{name}");
         }
         assert_eq!(check("accept", "a\tb"), Ok(()));
+    }
+
+    #[test]
+    fn ranges_that_s3_ignores() {
+        let claim = |signed_headers| Claim {
+            place: Place::Query,
+            scope: Scope { day: "", region: "", service: "" },
+            date: "",
+            signed_headers,
+            expires: None,
+        };
+        let ignored = |range: &str, claim: Option<&Claim<'_>>| {
+            has_ignored_range(&parts("GET", "/b/k", &[("range", range)]).headers, claim)
+        };
+        for range in ["bytes=0-1", "bytes=5-", "bytes=-5"] {
+            assert!(!ignored(range, None), "{range}");
+        }
+        for range in ["bytes=5-2", "bytes=0-1,3-4", "lines=0-1", "bytes=9223372036854775808-", "é"]
+        {
+            assert!(ignored(range, None), "{range}");
+            assert!(ignored(range, Some(&claim("host"))), "{range}");
+            assert!(!ignored(range, Some(&claim("host;range"))), "{range}");
+        }
+        assert!(!has_ignored_range(&HeaderMap::new(), None));
     }
 
     #[test]

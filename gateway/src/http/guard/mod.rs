@@ -3,24 +3,29 @@
 //!
 //! Every decision on a request is pure: it looks at the head, the settings and
 //! the clock it was given, and never at the body. So a refusal goes out before
-//! a client that sent `Expect: 100-continue` is told to send anything. The
-//! head is never changed: what is verified later is what was sent.
+//! a client that sent `Expect: 100-continue` is told to send anything. What the
+//! signature covers is never changed: what is verified later is what was sent.
 //!
 //! - `limits`: sizes, headers that come twice, control characters
 //! - `target`: host, bucket, key and query, decoded strictly
 //! - `credentials`: one place for them, and no Signature Version 2
 //! - `claim`: region, service, day, lifetime and signed headers
+//! - `hoist`: headers that a presigned URL brings in its query
 //! - `routes`: sub-resources that the S3 layer would take for the plain thing
+//! - `body`, `chunks`: what is wrong with a body, seen while it passes
 //! - `finish`: ids and complete error documents on the way out
 //!
 //! Not here: whether a signature is right (the S3 layer), who may do what
 //! (`auth`), and headers of method override, which nothing in the gateway
 //! reads.
 
+mod body;
+mod chunks;
 mod claim;
 mod credentials;
 mod domains;
 mod finish;
+mod hoist;
 mod limits;
 mod refusal;
 mod routes;
@@ -30,9 +35,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
+use http::header::RANGE;
 use http::request::Parts;
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 use s3s::HttpResponse;
 use time::OffsetDateTime;
 use tower::{Service, ServiceExt};
@@ -41,6 +48,8 @@ use tracing::Instrument;
 use credentials::Credentials;
 use target::Target;
 
+pub use body::{BodyFault, BodyRecord, GuardedBody};
+pub use chunks::ChunkError;
 pub use domains::{BadHost, DomainError, Domains};
 pub use refusal::{Code, RequestIds, S3Refusal};
 
@@ -67,18 +76,54 @@ impl Guard {
         Self { settings }
     }
 
-    /// Whether a request with this head may go on.
-    pub fn check(&self, parts: &Parts) -> Result<(), S3Refusal> {
+    /// Whether a request with this head may go on, and how.
+    pub fn check(&self, parts: &Parts) -> Result<Admission, S3Refusal> {
         limits::check_size(parts)?;
         limits::check_unique(&parts.headers)?;
         let target = Target::parse(parts, &self.settings.domains)?;
         let credentials = Credentials::find(parts, &target.query)?;
-        if let Credentials::Signed(claim) = &credentials {
+        let claim = match &credentials {
+            Credentials::Anonymous => None,
+            Credentials::Signed(claim) => Some(claim),
+        };
+        let mut hoisted = HeaderMap::new();
+        if let Some(claim) = claim {
             claim.check(&parts.headers, &self.settings.region, (self.settings.now)())?;
+            hoisted = hoist::headers_in_query(claim, &target.query, &parts.headers)?;
         }
-        limits::check_overrides(&target.query, credentials == Credentials::Anonymous)?;
-        limits::check_stored_headers(&parts.headers)?;
-        routes::check(&parts.method, target.level, &target.query)
+        limits::check_overrides(&target.query, claim.is_none())?;
+        limits::check_stored_headers(parts.headers.iter().chain(&hoisted))?;
+        routes::refuse_forms(parts)?;
+        routes::check(&parts.method, target.level, &target.query)?;
+        let is_document = routes::is_document(&parts.method, target.level, &target.query);
+        routes::refuse_chunked_document(&parts.headers, is_document)?;
+        let ignores_range = limits::has_ignored_range(&parts.headers, claim);
+        Ok(Admission { hoisted, ignores_range, is_document })
+    }
+}
+
+/// How a request goes on to the S3 layer.
+#[derive(Debug)]
+pub struct Admission {
+    /// Headers from the query.
+    hoisted: HeaderMap,
+    /// Whether its `Range` means nothing and is not signed.
+    ignores_range: bool,
+    /// Whether the S3 layer reads the body as a document.
+    is_document: bool,
+}
+
+impl Admission {
+    /// The request as the S3 layer should see it, and what will be known of its
+    /// body.
+    fn apply<B>(self, mut parts: Parts, body: B) -> (Request<GuardedBody<B>>, BodyRecord) {
+        if self.ignores_range {
+            parts.headers.remove(RANGE);
+        }
+        parts.headers.extend(self.hoisted);
+        let (body, record) = GuardedBody::new(body, &parts.headers, self.is_document);
+        parts.extensions.insert(record.clone());
+        (Request::from_parts(parts, body), record)
     }
 }
 
@@ -109,7 +154,8 @@ impl Exchange {
 
 /// A service behind the guard.
 ///
-/// The inner service finds [`RequestIds`] in the request's extensions.
+/// The inner service finds [`RequestIds`] and [`BodyRecord`] in the request's
+/// extensions.
 #[derive(Debug, Clone)]
 pub struct Guarded<S> {
     guard: Arc<Guard>,
@@ -125,10 +171,13 @@ impl<S> Guarded<S> {
 
 impl<S, B> Service<Request<B>> for Guarded<S>
 where
-    S: Service<Request<B>, Response = HttpResponse> + Clone + Send + 'static,
+    S: Service<Request<GuardedBody<B>>, Response = HttpResponse> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<s3s::StdError>,
-    B: Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync>
+        + Send
+        + Unpin
+        + 'static,
 {
     type Response = HttpResponse;
     type Error = Infallible;
@@ -146,15 +195,22 @@ where
         let span = tracing::debug_span!(
             "request", id = %exchange.ids.request(), method = %parts.method, path = parts.uri.path()
         );
-        if let Err(refusal) = self.guard.check(&parts) {
-            span.in_scope(|| tracing::debug!(%refusal, "refused"));
-            return Box::pin(std::future::ready(Ok(exchange.refuse(refusal))));
-        }
+        let admission = match self.guard.check(&parts) {
+            Ok(admission) => admission,
+            Err(refusal) => {
+                span.in_scope(|| tracing::debug!(%refusal, "refused"));
+                return Box::pin(std::future::ready(Ok(exchange.refuse(refusal))));
+            }
+        };
         parts.extensions.insert(exchange.ids);
-        let answer = self.inner.clone().oneshot(Request::from_parts(parts, body));
+        let (request, record) = admission.apply(parts, body);
+        let answer = self.inner.clone().oneshot(request);
         let answer = async move {
             Ok(match answer.await {
-                Ok(response) => exchange.finish(response),
+                Ok(response) => match record.refusal(response.status()) {
+                    Some(refusal) => exchange.refuse(refusal),
+                    None => exchange.finish(response),
+                },
                 Err(error) => {
                     let error: s3s::StdError = error.into();
                     tracing::error!(error, ids = ?exchange.ids, "the S3 layer failed");

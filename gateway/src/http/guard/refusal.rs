@@ -21,6 +21,8 @@ pub enum Code {
     AuthorizationHeaderMalformed,
     /// The same for the query parameters of a presigned URL.
     AuthorizationQueryParametersError,
+    /// The body is not as long as it should be.
+    IncompleteBody,
     /// The service failed; the cause is in the log.
     InternalError,
     /// A header or a parameter makes no sense.
@@ -39,10 +41,14 @@ pub enum Code {
     NotImplemented,
     /// The headers are too large together.
     RequestHeaderSectionTooLarge,
+    /// The body came too slowly.
+    RequestTimeout,
     /// The clocks of client and gateway are too far apart.
     RequestTimeTooSkewed,
     /// Too much at once: come back later.
     SlowDown,
+    /// The body is not what was signed.
+    ContentSha256Mismatch,
 }
 
 impl Code {
@@ -52,6 +58,7 @@ impl Code {
             Code::AccessDenied => "AccessDenied",
             Code::AuthorizationHeaderMalformed => "AuthorizationHeaderMalformed",
             Code::AuthorizationQueryParametersError => "AuthorizationQueryParametersError",
+            Code::IncompleteBody => "IncompleteBody",
             Code::InternalError => "InternalError",
             Code::InvalidArgument => "InvalidArgument",
             Code::InvalidRequest => "InvalidRequest",
@@ -61,8 +68,10 @@ impl Code {
             Code::MethodNotAllowed => "MethodNotAllowed",
             Code::NotImplemented => "NotImplemented",
             Code::RequestHeaderSectionTooLarge => "RequestHeaderSectionTooLarge",
+            Code::RequestTimeout => "RequestTimeout",
             Code::RequestTimeTooSkewed => "RequestTimeTooSkewed",
             Code::SlowDown => "SlowDown",
+            Code::ContentSha256Mismatch => "XAmzContentSHA256Mismatch",
         }
     }
 
@@ -71,12 +80,15 @@ impl Code {
         match self {
             Code::AuthorizationHeaderMalformed
             | Code::AuthorizationQueryParametersError
+            | Code::IncompleteBody
             | Code::InvalidArgument
             | Code::InvalidRequest
             | Code::InvalidUri
             | Code::KeyTooLong
             | Code::MetadataTooLarge
-            | Code::RequestHeaderSectionTooLarge => StatusCode::BAD_REQUEST,
+            | Code::RequestHeaderSectionTooLarge
+            | Code::RequestTimeout
+            | Code::ContentSha256Mismatch => StatusCode::BAD_REQUEST,
             Code::AccessDenied | Code::RequestTimeTooSkewed => StatusCode::FORBIDDEN,
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Code::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
@@ -245,15 +257,32 @@ pub(super) fn push_element(xml: &mut String, name: &str, text: &str) {
             '>' => xml.push_str("&gt;"),
             '"' => xml.push_str("&quot;"),
             '\'' => xml.push_str("&apos;"),
-            '\t' | '\n' | '\r' => xml.push(c),
-            // XML 1.0 has no way to write these, not even escaped.
-            '\u{0}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => xml.push('\u{fffd}'),
-            _ => xml.push(c),
+            _ => xml.push(legal(c)),
         }
     }
     xml.push_str("</");
     xml.push_str(name);
     xml.push('>');
+}
+
+/// The document without the characters that XML 1.0 has no way to write, not
+/// even escaped. Keys may hold them; a client that needs to know which asks for
+/// `encoding-type=url`.
+pub(super) fn legal_xml(document: &str) -> Cow<'_, str> {
+    // The first byte of the last two characters of the plane, and of much else.
+    let maybe = |b: u8| b == 0xef || (b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r'));
+    if document.bytes().any(maybe) && document.chars().any(|c| legal(c) != c) {
+        return Cow::Owned(document.chars().map(legal).collect());
+    }
+    Cow::Borrowed(document)
+}
+
+fn legal(c: char) -> char {
+    match c {
+        '\t' | '\n' | '\r' => c,
+        '\u{0}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => char::REPLACEMENT_CHARACTER,
+        _ => c,
+    }
 }
 
 #[cfg(test)]
@@ -273,6 +302,16 @@ mod tests {
             "<HostId>000000000000000000000000000000CD</HostId></Error>",
         );
         assert_eq!(refusal.xml("/b/\"k", &IDS), golden);
+    }
+
+    #[test]
+    fn only_what_xml_can_hold_stays() {
+        for fine in ["", "a\tb\r\nc", "\u{7f}\u{85}\u{fffd}ｆ\u{10ffff}"] {
+            assert!(matches!(legal_xml(fine), Cow::Borrowed(text) if text == fine), "{fine:?}");
+        }
+        for c in ['\0', '\u{1}', '\u{8}', '\u{b}', '\u{c}', '\u{1f}', '\u{fffe}', '\u{ffff}'] {
+            assert_eq!(legal_xml(&format!("<Key>é{c}</Key>")), "<Key>é\u{fffd}</Key>", "{c:?}");
+        }
     }
 
     #[test]

@@ -5,8 +5,13 @@
 //! the bucket, `PUT /photos/cat?torrent` would overwrite the cat. So a
 //! sub-resource of S3 that is not routed ends here, with 405 or 501. Names
 //! that S3 does not know are ignored, as S3 does.
+//!
+//! Browser forms (PostObject) end here, too: the S3 layer would take in the
+//! whole file before it looks at who sent it.
 
-use http::Method;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderMap, Method};
 
 use super::refusal::{Code, S3Refusal};
 use super::target::{Level, Query};
@@ -62,6 +67,53 @@ const SUB_RESOURCES: &[(&str, u8, u8)] = &[
     ("versions", GET, 0),
     ("website", GPD, 0),
 ];
+
+/// Refuses forms. The S3 layer takes every type that begins like one for a form,
+/// `multipart/form-data+xml` included.
+pub(super) fn refuse_forms(parts: &Parts) -> Result<(), S3Refusal> {
+    let kind = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let prefix = b"multipart/";
+    let is_form =
+        kind.trim_ascii().get(..prefix.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(prefix));
+    if parts.method == Method::POST && is_form {
+        return Err(S3Refusal::new(
+            Code::NotImplemented,
+            "Uploads by a browser form (POST Object) are not implemented here.",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the S3 layer reads the body as a document, before the operation
+/// begins. Otherwise it is an object, a part, or nothing.
+pub(super) fn is_document(method: &Method, level: Level, query: &Query<'_>) -> bool {
+    match *method {
+        Method::POST => true,
+        Method::PUT => {
+            let mut asked = SUB_RESOURCES.iter().filter(|(name, ..)| query.has(name));
+            level != Level::Object || asked.any(|(name, ..)| *name != "uploadId")
+        }
+        _ => false,
+    }
+}
+
+/// Refuses documents as `aws-chunked`. The S3 layer can only read them as cut
+/// off; S3 libraries send objects and parts so.
+pub(super) fn refuse_chunked_document(
+    headers: &HeaderMap,
+    is_document: bool,
+) -> Result<(), S3Refusal> {
+    let hash = headers.get("x-amz-content-sha256");
+    let is_chunked = hash.is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"));
+    let is_empty = headers.get("x-amz-decoded-content-length").is_none_or(|len| len == "0");
+    if is_document && is_chunked && !is_empty {
+        return Err(S3Refusal::new(
+            Code::NotImplemented,
+            "Only objects and parts can be sent as aws-chunked.",
+        ));
+    }
+    Ok(())
+}
 
 /// Whether the S3 layer will take the request for what it is.
 pub(super) fn check(method: &Method, level: Level, query: &Query<'_>) -> Result<(), S3Refusal> {
@@ -170,6 +222,62 @@ mod tests {
             assert_eq!(verdict("GET", &format!("/?{name}")), Err(501), "{name}");
         }
         assert!(SUB_RESOURCES.is_sorted_by_key(|(name, ..)| *name));
+    }
+
+    #[test]
+    fn forms_are_refused_however_they_are_spelled() {
+        let refused = |method, kind: &str| {
+            refuse_forms(&parts(method, "/b", &[("content-type", kind)]))
+                .map_err(|e| e.status.as_u16())
+        };
+        for kind in [
+            "multipart/form-data; boundary=b",
+            "Multipart/Form-Data; boundary=b",
+            "multipart/form-data+xml; boundary=b",
+            "multipart/form-data; boundary=é",
+            "multipart/mixed",
+        ] {
+            assert_eq!(refused("POST", kind), Err(501), "{kind}");
+            // A PUT stores it as the type of an object.
+            assert_eq!(refused("PUT", kind), Ok(()), "{kind}");
+        }
+        for kind in ["", "application/xml", "multipart", "text/multipart/form-data"] {
+            assert_eq!(refused("POST", kind), Ok(()), "{kind}");
+        }
+    }
+
+    #[test]
+    fn documents_come_in_one_piece() {
+        let streaming = ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+        let len = |len| ("x-amz-decoded-content-length", len);
+        let check = |headers: &[(&str, &str)], is_document| {
+            let headers = parts("POST", "/b?delete", headers).headers;
+            refuse_chunked_document(&headers, is_document).map_err(|e| e.status.as_u16())
+        };
+        assert_eq!(check(&[streaming, len("5")], true), Err(501));
+        assert_eq!(check(&[streaming, len("5")], false), Ok(()));
+        assert_eq!(check(&[streaming, len("0")], true), Ok(()));
+        assert_eq!(check(&[("x-amz-content-sha256", "UNSIGNED-PAYLOAD"), len("5")], true), Ok(()));
+    }
+
+    #[test]
+    fn documents_are_told_from_objects() {
+        for (method, uri, want) in [
+            ("POST", "/b?delete", true),
+            ("POST", "/b/k?uploadId=1", true),
+            ("PUT", "/b", true),
+            ("PUT", "/b?acl", true),
+            ("PUT", "/b/k?tagging", true),
+            ("PUT", "/b/k", false),
+            ("PUT", "/b/k?x-id=PutObject", false),
+            ("PUT", "/b/k?uploadId=1&partNumber=1", false),
+            ("GET", "/b/k?acl", false),
+        ] {
+            let parts = parts(method, uri, &[("host", "h")]);
+            let target = Target::parse(&parts, &Domains::default()).expect("a good target");
+            let got = is_document(&parts.method, target.level, &target.query);
+            assert_eq!(got, want, "{method} {uri}");
+        }
     }
 
     #[test]
