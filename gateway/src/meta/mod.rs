@@ -11,6 +11,7 @@
 
 mod accounts;
 mod buckets;
+mod condemned;
 mod contents;
 mod list;
 mod model;
@@ -31,7 +32,8 @@ use thiserror::Error;
 
 pub use accounts::AccessKey;
 pub use buckets::{BucketUsage, NewBucket};
-pub use contents::{Condemned, ContentState, Intent};
+pub use condemned::Condemned;
+pub use contents::{ContentState, Intent};
 pub use list::{ListPage, ListQuery, UploadsPage, UploadsQuery};
 pub use model::*;
 pub use uploads::{Assemble, CompleteRequest, Completed, PartCommit};

@@ -5,7 +5,8 @@ use protocol::AccountId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::contents::{condemn_unreferenced, make_live};
+use super::condemned::condemn_unreferenced;
+use super::contents::{check_live, make_live};
 use super::model::{
     Attributes, ContentId, Millis, Part, Precondition, Upload, UploadedPart, Version, Written,
 };
@@ -220,7 +221,7 @@ async fn commit_part(tx: &mut SqliteConnection, commit: &PartCommit) -> Result<(
             part
         }
         Placed::Shared(part) => {
-            super::contents::check_live(tx, part.content).await?;
+            check_live(tx, part.content).await?;
             part
         }
     };

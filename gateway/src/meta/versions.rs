@@ -8,7 +8,8 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::contents::{check_live, condemn_unreferenced, make_live};
+use super::condemned::condemn_unreferenced;
+use super::contents::{check_live, make_live};
 use super::model::{Attributes, Checksum, ContentId, Millis, Part, Precondition, Version, Written};
 use super::{Meta, MetaError, bytes, from_sql, to_sql};
 
