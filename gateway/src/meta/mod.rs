@@ -2,7 +2,7 @@
 //! SQL.
 //!
 //! SQLite in WAL mode with `synchronous = FULL`: a transaction that committed
-//! survives a power cut. One task writes ([`writer`]), a pool of connections
+//! survives a power cut. One task writes (`writer`), a pool of connections
 //! reads. Functions are named for the domain, one statement or one transaction
 //! each.
 //!

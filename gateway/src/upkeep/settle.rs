@@ -19,6 +19,7 @@ use protocol::statement::{
 };
 use protocol::voucher::VoucherBody;
 use protocol::{AccountId, Epoch, NodeId};
+use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -288,20 +289,14 @@ impl Settler {
     async fn reserve(&mut self, info: &ChainInfo) -> Result<(), SettleError> {
         let owed = self.owed(&info.prices.sheet.prices).await?;
         let owed_seconds = self.owed_seconds(info).await?;
+        let balances = self.balances().await?;
         let mut found = BTreeMap::new();
         let mut reservations = Vec::new();
         let own = self.gateway.own_account();
         for account in self.opened.iter().copied().chain([own]) {
             let owes = owed.get(&account).copied().unwrap_or_default();
-            let balance = match self.balance(account).await {
-                Ok(balance) => balance,
-                // One account that cannot be asked about must not stop others.
-                Err(SettleError::Ledger(ledger::ClientError::Query(reason))) => {
-                    tracing::debug!(?account, reason, "no balance");
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
+            // One that the ledger does not know yet must not stop the others.
+            let Some(&balance) = balances.get(&account) else { continue };
             found.insert(account, Means { balance, owed: owes, owed_seconds });
             let amount = to_reserve(balance, owes);
             if amount > Amount::ZERO {
@@ -321,14 +316,34 @@ impl Settler {
         self.submit(reservations).await
     }
 
-    async fn balance(&self, account: AccountId) -> Result<Balance, SettleError> {
-        let query = serde_json::json!({ "query": "account", "account": account });
-        let answer = self.client.query(query).await?;
-        let amount = |name: &'static str| {
-            let value = answer.get(name).cloned().ok_or(SettleError::Answer(name))?;
-            serde_json::from_value::<Amount>(value).map_err(|_| SettleError::Answer(name))
-        };
-        Ok(Balance { available: amount("available")?, reserved: amount("reserved")? })
+    /// What every account has, page by page.
+    async fn balances(&self) -> Result<BTreeMap<AccountId, Balance>, SettleError> {
+        #[derive(Deserialize)]
+        struct Page {
+            accounts: Vec<Line>,
+            next: Option<AccountId>,
+        }
+        #[derive(Deserialize)]
+        struct Line {
+            account: AccountId,
+            available: Amount,
+            reserved: Amount,
+        }
+        let mut balances = BTreeMap::new();
+        let mut after: Option<AccountId> = None;
+        loop {
+            let query = serde_json::json!({ "query": "accounts", "after": after });
+            let answer = self.client.query(query).await?;
+            let page: Page =
+                serde_json::from_value(answer).map_err(|_| SettleError::Answer("accounts"))?;
+            for Line { account, available, reserved } in page.accounts {
+                balances.insert(account, Balance { available, reserved });
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(balances);
+            }
+        }
     }
 
     /// What accounts used and is not settled yet.

@@ -140,10 +140,13 @@ impl Watched for WatchedNode {
         let metrics = self.node.metrics();
         let reachable = metrics.ledger_reachable;
         let heard = self.heard.fetch_or(reachable, Ordering::Relaxed) || reachable;
-        let missing = match (metrics.disk_failed, heard) {
-            (true, _) => Some("the disk failed, so no more shards are taken".to_owned()),
-            (false, false) => Some("the ledger was not heard yet".to_owned()),
-            (false, true) => None,
+        let missing = match (metrics.disk_failed, heard, metrics.registered) {
+            (true, ..) => Some("the disk failed, so no more shards are taken".to_owned()),
+            (false, false, _) => Some("the ledger was not heard yet".to_owned()),
+            (false, true, false) => {
+                Some("the ledger does not list this node: look at its invite".to_owned())
+            }
+            (false, true, true) => None,
         };
         Look { missing, metrics: render(&metrics) }
     }
@@ -173,6 +176,7 @@ fn render(metrics: &NodeMetrics) -> String {
     text.gauge("node_disk_failed", "Whether a sync failed", metrics.disk_failed.into());
     let reachable = metrics.ledger_reachable.into();
     text.gauge("node_ledger_reachable", "Whether the ledger answered when last asked", reachable);
+    text.gauge("node_registered", "Whether the ledger lists it", metrics.registered.into());
     text.finish()
 }
 
