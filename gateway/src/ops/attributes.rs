@@ -14,8 +14,8 @@ const METADATA_MAX: usize = 2048;
 
 /// Reads the attributes of a write from its headers.
 ///
-/// Headers are read raw: what a client stores in `Expires` comes back as it
-/// was, even if it is no date.
+/// Headers are read raw, so that they come back as they were. (`s3s` has refused
+/// an `Expires` that is no date.)
 pub fn from_headers(headers: &HeaderMap, metadata: Option<&Metadata>) -> S3Result<Attributes> {
     let text = |name: &str| {
         let value = headers.get(name)?;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use http::HeaderMap;
 use s3s::dto::{
     CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective,
-    ServerSideEncryption,
 };
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
@@ -70,9 +69,7 @@ fn answer(version: &Version) -> S3Response<CopyObjectOutput> {
             checksum_sha256: checksum.sha256,
             checksum_type: checksum.kind,
         }),
-        server_side_encryption: Some(ServerSideEncryption::from_static(
-            ServerSideEncryption::AES256,
-        )),
+        server_side_encryption: Some(super::encryption()),
         ..CopyObjectOutput::default()
     })
 }

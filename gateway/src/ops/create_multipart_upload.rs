@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use s3s::dto::{
-    ChecksumType, CreateMultipartUploadInput, CreateMultipartUploadOutput, ServerSideEncryption,
-};
+use s3s::dto::{ChecksumType, CreateMultipartUploadInput, CreateMultipartUploadOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::attributes;
@@ -49,9 +47,7 @@ pub async fn run(
             .as_ref()
             .map(|checksum| s3s::dto::ChecksumAlgorithm::from_static(name(checksum.algorithm))),
         checksum_type: checksum.map(|checksum| kind(checksum.kind)),
-        server_side_encryption: Some(ServerSideEncryption::from_static(
-            ServerSideEncryption::AES256,
-        )),
+        server_side_encryption: Some(super::encryption()),
         ..CreateMultipartUploadOutput::default()
     }))
 }

@@ -3,9 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use s3s::dto::{
-    ChecksumMode, GetObjectInput, GetObjectOutput, ServerSideEncryption, StreamingBlob,
-};
+use s3s::dto::{ChecksumMode, GetObjectInput, GetObjectOutput, StreamingBlob};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::checksums::Fields;
@@ -68,9 +66,7 @@ pub async fn run(
         checksum_sha1: checksum.sha1,
         checksum_sha256: checksum.sha256,
         checksum_type: checksum.kind,
-        server_side_encryption: Some(ServerSideEncryption::from_static(
-            ServerSideEncryption::AES256,
-        )),
+        server_side_encryption: Some(super::encryption()),
         ..GetObjectOutput::default()
     });
     // A header of the answer wins over the one that the request asked for.
@@ -85,7 +81,7 @@ pub(super) fn parts_count(version: &Version, parts: &[Part], asked: Option<i32>)
     asked.filter(|_| super::is_multipart(version)).and(i32::try_from(parts.len()).ok())
 }
 
-/// `Expires` is given back as it came, even if it is no date.
+/// `Expires` is given back as it came.
 pub(super) fn add_expires(headers: &mut http::HeaderMap, version: &Version) {
     let value = version.attributes.expires.as_ref();
     if let Some(value) = value.and_then(|value| value.parse().ok()) {

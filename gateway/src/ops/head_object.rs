@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use s3s::dto::{HeadObjectInput, HeadObjectOutput, ServerSideEncryption};
+use s3s::dto::{HeadObjectInput, HeadObjectOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::conditions::ReadConditions;
@@ -63,9 +63,7 @@ pub async fn run(
         checksum_sha1: checksum.sha1,
         checksum_sha256: checksum.sha256,
         checksum_type: checksum.kind,
-        server_side_encryption: Some(ServerSideEncryption::from_static(
-            ServerSideEncryption::AES256,
-        )),
+        server_side_encryption: Some(super::encryption()),
         ..HeadObjectOutput::default()
     });
     add_expires(&mut response.headers, &version);

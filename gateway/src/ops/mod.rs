@@ -104,6 +104,12 @@ fn etag(value: &str) -> s3s::dto::ETag {
     s3s::dto::ETag::Strong(value.to_owned())
 }
 
+/// How everything is encrypted here, whether it was asked for or not.
+fn encryption() -> s3s::dto::ServerSideEncryption {
+    use s3s::dto::ServerSideEncryption;
+    ServerSideEncryption::from_static(ServerSideEncryption::AES256)
+}
+
 /// A size as S3 types have it.
 fn size(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)

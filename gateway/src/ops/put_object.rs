@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use s3s::dto::{PutObjectInput, PutObjectOutput, ServerSideEncryption};
+use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::checksums::{Declared, Fields};
@@ -71,9 +71,7 @@ pub async fn run(
         checksum_sha1: checksum.sha1,
         checksum_sha256: checksum.sha256,
         checksum_type: checksum.kind,
-        server_side_encryption: Some(ServerSideEncryption::from_static(
-            ServerSideEncryption::AES256,
-        )),
+        server_side_encryption: Some(super::encryption()),
         ..PutObjectOutput::default()
     }))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use s3s::dto::{ServerSideEncryption, UploadPartInput, UploadPartOutput};
+use s3s::dto::{UploadPartInput, UploadPartOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::checksums::{Declared, Fields, name};
@@ -68,9 +68,7 @@ pub async fn run(
         checksum_crc64nvme: checksum.crc64nvme,
         checksum_sha1: checksum.sha1,
         checksum_sha256: checksum.sha256,
-        server_side_encryption: Some(ServerSideEncryption::from_static(
-            ServerSideEncryption::AES256,
-        )),
+        server_side_encryption: Some(super::encryption()),
         ..UploadPartOutput::default()
     }))
 }
