@@ -1,4 +1,5 @@
-//! Contents: intents of uploads, their segments and shards, what is condemned.
+//! Contents: intents of uploads, their segments and shards. What is no longer
+//! wanted stands in `condemned`.
 //!
 //! A content is `open` from its intent to its commit. Whatever decides its fate
 //! does so by a compare-and-set on the state: a commit that finds it no longer

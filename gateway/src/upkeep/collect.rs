@@ -4,7 +4,7 @@
 //! The state decides, never the clock alone: an abandoned upload is condemned
 //! by a compare-and-set, after which its commit cannot win. A content is
 //! forgotten only when every node that was meant to hold a shard has said that
-//! it does not.
+//! it does not, or has left the network.
 
 use std::sync::Arc;
 use std::time::Duration;
