@@ -218,8 +218,8 @@ impl GatewayServer {
         const SETTING: &str = "first_key";
         let gateway = &self.gateway;
         if let Some(id) = gateway.meta.setting(SETTING).await? {
-            let found = gateway.credentials.find(&id);
-            return Ok(found.map(|(_, secret)| FirstKey { id, secret: secret.to_string() }));
+            let found = gateway.credentials.resolve(&id, None).ok();
+            return Ok(found.map(|found| FirstKey { id, secret: found.secret.to_string() }));
         }
         let account = match gateway.meta.account_named(FIRST_ACCOUNT).await {
             Ok(account) => account,
@@ -236,7 +236,8 @@ impl GatewayServer {
             }
             Err(error) => return Err(error.into()),
         };
-        let made = gateway.credentials.create(&gateway.meta, &gateway.master, account.id).await?;
+        let made =
+            gateway.credentials.create(&gateway.meta, &gateway.master, account.id, None).await?;
         gateway.meta.keep_setting(SETTING, made.id.clone()).await?;
         Ok(Some(FirstKey { id: made.id, secret: made.secret.to_string() }))
     }

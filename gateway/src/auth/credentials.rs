@@ -6,8 +6,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use protocol::AccountId;
 use zeroize::Zeroizing;
 
+use super::identity::Identity;
+use super::policy::Policy;
 use crate::gateway::now_ms;
-use crate::meta::{AccessKey, Meta, MetaError};
+use crate::meta::{AccessKey, Account, Meta, MetaError};
 use crate::object::cipher::Key;
 
 /// A secret access key. Never printed.
@@ -21,10 +23,40 @@ pub struct NewAccessKey {
     pub secret: Secret,
 }
 
+/// An access key and whose it is.
+#[derive(Clone)]
+struct Known {
+    account: Arc<Account>,
+    secret: Secret,
+    policy: Option<Arc<Policy>>,
+}
+
+/// What a request's access key stands for.
+pub struct Resolved {
+    /// Signs for it.
+    pub secret: Secret,
+    /// Who it is.
+    pub identity: Identity,
+}
+
+/// Why an access key is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    /// No such key.
+    #[error("the access key does not exist")]
+    Unknown,
+    /// The session token is not ours, or not of this key.
+    #[error("the session token is not valid")]
+    Token,
+    /// The session is over.
+    #[error("the session token has expired")]
+    Expired,
+}
+
 /// All access keys of this gateway.
 #[derive(Default)]
 pub struct Credentials {
-    known: RwLock<HashMap<String, (AccountId, Secret)>>,
+    known: RwLock<HashMap<String, Known>>,
 }
 
 /// What a sealed secret is sealed as: it opens for its own key id only.
@@ -36,34 +68,53 @@ impl Credentials {
     /// Reads all keys. One that does not open means that the master key is not
     /// the one that sealed it.
     pub async fn load(meta: &Meta, master: &Key) -> Result<Self, MetaError> {
+        let accounts: HashMap<_, _> = meta
+            .accounts()
+            .await?
+            .into_iter()
+            .map(|account| (account.id, Arc::new(account)))
+            .collect();
         let mut known = HashMap::new();
         for key in meta.access_keys().await? {
             let wrong = |_| MetaError::Corrupt("an access key sealed by another master key");
             let secret = master.open(&context(&key.id), &key.sealed_secret).map_err(wrong)?;
             let secret = String::from_utf8(secret.to_vec())
                 .map_err(|_| MetaError::Corrupt("an access key"))?;
-            known.insert(key.id, (key.account, Arc::new(Zeroizing::new(secret))));
+            let account =
+                accounts.get(&key.account).ok_or(MetaError::Corrupt("a key of no account"))?;
+            let policy = parse_policy(key.policy.as_deref())?;
+            let secret = Arc::new(Zeroizing::new(secret));
+            known.insert(key.id, Known { account: account.clone(), secret, policy });
         }
         Ok(Self { known: RwLock::new(known) })
     }
 
-    /// Makes a key for `account`.
+    /// Makes a key for `account`, which may do what its account may and its own
+    /// policy, if it has one, allows.
     pub async fn create(
         &self,
         meta: &Meta,
         master: &Key,
         account: AccountId,
+        policy: Option<String>,
     ) -> Result<NewAccessKey, MetaError> {
         let id = format!("SK{}", letters::<18>(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"));
         let secret =
             letters::<40>(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
+        let account = Arc::new(meta.account(account).await?);
+        let parsed = parse_policy(policy.as_deref())?;
         let sealed_secret = master.seal(&context(&id), secret.as_bytes());
-        let created_ms = now_ms();
-        meta.add_access_key(AccessKey { id: id.clone(), account, sealed_secret, created_ms })
-            .await?;
+        let key = AccessKey {
+            id: id.clone(),
+            account: account.id,
+            sealed_secret,
+            policy,
+            created_ms: now_ms(),
+        };
+        meta.add_access_key(key).await?;
         let secret: Secret = Arc::new(Zeroizing::new(secret));
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(id.clone(), (account, secret.clone()));
+        known.insert(id.clone(), Known { account, secret: secret.clone(), policy: parsed });
         Ok(NewAccessKey { id, secret })
     }
 
@@ -74,10 +125,34 @@ impl Credentials {
         Ok(())
     }
 
-    /// The account and secret of a key.
-    pub fn find(&self, id: &str) -> Option<(AccountId, Secret)> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    /// The secret and identity of an access key. A temporary key comes with its
+    /// session token.
+    pub fn resolve(&self, id: &str, token: Option<&str>) -> Result<Resolved, CredentialError> {
+        if token.is_some() {
+            return Err(CredentialError::Token);
+        }
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let key = known.get(id).ok_or(CredentialError::Unknown)?;
+        Ok(Resolved { secret: key.secret.clone(), identity: key.identity(id) })
     }
+}
+
+impl Known {
+    fn identity(&self, id: &str) -> Identity {
+        Identity {
+            account: Some(self.account.id),
+            canonical_id: self.account.canonical_id(),
+            account_name: self.account.name.clone(),
+            access_key: id.to_owned(),
+            policies: self.policy.clone().into_iter().collect(),
+        }
+    }
+}
+
+fn parse_policy(json: Option<&str>) -> Result<Option<Arc<Policy>>, MetaError> {
+    let parsed = json.map(Policy::parse_identity).transpose();
+    let parsed = parsed.map_err(|_| MetaError::Corrupt("a policy of an access key"))?;
+    Ok(parsed.map(Arc::new))
 }
 
 /// `N` random characters of an alphabet whose length divides 256.
@@ -107,12 +182,14 @@ mod tests {
         };
         meta.add_account(account).await.unwrap();
         let credentials = Credentials::load(&meta, &master).await.unwrap();
-        let made = credentials.create(&meta, &master, ann).await.unwrap();
+        let made = credentials.create(&meta, &master, ann, None).await.unwrap();
         assert_eq!((made.id.len(), made.secret.len()), (20, 40));
 
         let again = Credentials::load(&meta, &master).await.unwrap();
-        let (account, secret) = again.find(&made.id).unwrap();
-        assert_eq!((account, secret.as_str()), (ann, made.secret.as_str()));
+        let found = again.resolve(&made.id, None).unwrap();
+        assert_eq!(found.identity.account, Some(ann));
+        assert_eq!(found.secret.as_str(), made.secret.as_str());
+        assert_eq!(again.resolve(&made.id, Some("token")).err(), Some(CredentialError::Token));
         assert!(Credentials::load(&meta, &Key::generate()).await.is_err());
         // The secret is nowhere in the database.
         for file in std::fs::read_dir(folder.path()).unwrap() {
@@ -121,7 +198,8 @@ mod tests {
         }
 
         again.delete(&meta, &made.id).await.unwrap();
-        assert!(again.find(&made.id).is_none());
-        assert!(Credentials::load(&meta, &master).await.unwrap().find(&made.id).is_none());
+        assert_eq!(again.resolve(&made.id, None).err(), Some(CredentialError::Unknown));
+        let loaded = Credentials::load(&meta, &master).await.unwrap();
+        assert!(loaded.resolve(&made.id, None).is_err());
     }
 }

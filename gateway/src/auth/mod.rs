@@ -1,9 +1,9 @@
 //! Who asks, and what they may do.
 //!
-//! [`credentials`] finds the account and secret of an access key. [`identity`]
-//! says who a request is from and what they may do: for now an account may do
-//! everything with its own buckets and nothing with those of others; policies
-//! and ACLs will be asked in the same place.
+//! [`credentials`] finds the account and secret of an access key, [`sigv4`]
+//! computes signatures, [`identity`] says who a request is from.
 
 pub mod credentials;
 pub mod identity;
+pub mod policy;
+pub mod sigv4;

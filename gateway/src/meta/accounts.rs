@@ -16,6 +16,8 @@ pub struct AccessKey {
     pub account: AccountId,
     /// The secret half, sealed with the master key.
     pub sealed_secret: Vec<u8>,
+    /// Its own policy (JSON), which must allow what it does.
+    pub policy: Option<String>,
     /// When it was made.
     pub created_ms: Millis,
 }
@@ -35,7 +37,8 @@ fn access_key(row: &SqliteRow) -> Result<AccessKey, MetaError> {
         id: row.get(0),
         account: AccountId(bytes(row.get(1), "an account id")?),
         sealed_secret: row.get(2),
-        created_ms: row.get(3),
+        policy: row.get(3),
+        created_ms: row.get(4),
     })
 }
 
@@ -111,12 +114,13 @@ impl Meta {
             .run(move |tx| {
                 Box::pin(async move {
                     sqlx::query(
-                        "INSERT INTO access_keys (id, account, secret, created_ms)
-                         VALUES (?, ?, ?, ?)",
+                        "INSERT INTO access_keys (id, account, secret, policy, created_ms)
+                         VALUES (?, ?, ?, ?, ?)",
                     )
                     .bind(key.id)
                     .bind(key.account.0.to_vec())
                     .bind(key.sealed_secret)
+                    .bind(key.policy)
                     .bind(key.created_ms)
                     .execute(tx)
                     .await
@@ -130,7 +134,7 @@ impl Meta {
     /// All access keys, oldest first.
     pub async fn access_keys(&self) -> Result<Vec<AccessKey>, MetaError> {
         let rows = sqlx::query(
-            "SELECT id, account, secret, created_ms FROM access_keys ORDER BY created_ms, id",
+            "SELECT id, account, secret, policy, created_ms FROM access_keys ORDER BY created_ms, id",
         )
         .fetch_all(&self.readers)
         .await?;

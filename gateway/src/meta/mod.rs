@@ -43,7 +43,7 @@ pub use versions::{NewVersion, Placed};
 use writer::Writer;
 
 /// The on-disk format this program writes and reads.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// Connections that read.
 const READERS: u32 = 8;
@@ -224,17 +224,25 @@ async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), M
     if found > FORMAT {
         return Err(MetaOpenError::Newer { path: path.into(), found });
     }
-    if found == FORMAT {
-        return Ok(());
-    }
+    // One transaction each: a half-made database never counts as made.
+    let script = match found {
+        FORMAT => return Ok(()),
+        1 => concat!(
+            "BEGIN IMMEDIATE;",
+            include_str!("format_2.sql"),
+            "PRAGMA user_version = 2; COMMIT;"
+        ),
+        _ => concat!(
+            "BEGIN IMMEDIATE;",
+            include_str!("schema.sql"),
+            "PRAGMA user_version = 2; COMMIT;"
+        ),
+    };
     let tables =
         sqlx::query("SELECT count(*) FROM sqlite_master").fetch_one(&mut *connection).await;
-    if tables.map_err(failed)?.get::<i64, _>(0) > 0 {
+    if found == 0 && tables.map_err(failed)?.get::<i64, _>(0) > 0 {
         return Err(MetaOpenError::Foreign(path.into()));
     }
-    // One transaction: a half-made database never counts as made.
-    let script =
-        concat!("BEGIN IMMEDIATE;", include_str!("schema.sql"), "PRAGMA user_version = 1; COMMIT;");
     sqlx::raw_sql(script).execute(&mut *connection).await.map_err(failed)?;
     Ok(())
 }

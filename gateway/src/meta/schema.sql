@@ -1,4 +1,4 @@
--- The gateway's metadata, format 1. Portable types only. Keys are bytes and
+-- The gateway's metadata, format 2. Portable types only. Keys are bytes and
 -- compare as bytes. Times are milliseconds since 1970.
 
 CREATE TABLE settings (
@@ -18,7 +18,8 @@ CREATE TABLE access_keys (
     id         TEXT PRIMARY KEY,
     account    BLOB NOT NULL REFERENCES accounts (id),
     secret     BLOB NOT NULL,            -- sealed with the master key
-    created_ms BIGINT NOT NULL
+    created_ms BIGINT NOT NULL,
+    policy     TEXT                      -- its own policy (JSON), which must allow, too
 ) WITHOUT ROWID;
 
 CREATE TABLE buckets (
@@ -26,7 +27,10 @@ CREATE TABLE buckets (
     name        TEXT NOT NULL UNIQUE,
     account     BLOB NOT NULL REFERENCES accounts (id),
     wrapped_key BLOB NOT NULL,           -- the bucket key, under the master key
-    created_ms  BIGINT NOT NULL
+    created_ms  BIGINT NOT NULL,
+    versioning  INTEGER NOT NULL DEFAULT 0 CHECK (versioning IN (0, 1, 2)), -- off, enabled, suspended
+    config      TEXT NOT NULL DEFAULT '{}', -- JSON: policy, ACL, tags, CORS, ...
+    rev         BIGINT NOT NULL DEFAULT 0   -- grows with every change of config
 );
 
 -- One row for every key ever seen: the place where writers of a key meet, and
@@ -49,7 +53,11 @@ CREATE TABLE versions (
     size          BIGINT NOT NULL CHECK (size >= 0),
     etag          TEXT NOT NULL,
     modified_ms   BIGINT NOT NULL,
-    attributes    TEXT NOT NULL,         -- JSON: headers, user metadata, checksum
+    attributes    TEXT NOT NULL,         -- JSON: headers, user metadata, checksum, tags, ACL
+    owner         BLOB NOT NULL DEFAULT x'', -- the account that wrote it; none: anybody
+    lock_mode     INTEGER NOT NULL DEFAULT 0 CHECK (lock_mode IN (0, 1, 2)), -- none, governance, compliance
+    lock_until_ms BIGINT NOT NULL DEFAULT 0,
+    legal_hold    INTEGER NOT NULL DEFAULT 0 CHECK (legal_hold IN (0, 1)),
     UNIQUE (bucket, key, seq)
 );
 CREATE UNIQUE INDEX versions_latest ON versions (bucket, key) WHERE latest = 1;
@@ -140,7 +148,8 @@ CREATE TABLE uploads (
     attributes  TEXT NOT NULL,
     ended_ms    BIGINT NOT NULL,         -- kept for a day after that
     request     TEXT NOT NULL,           -- of a completed one: the hash of its list of parts
-    result      TEXT NOT NULL            -- and its answer, for repeats
+    result      TEXT NOT NULL,           -- and its answer, for repeats
+    lock        TEXT NOT NULL DEFAULT '{}' -- JSON: the object lock that the object will have
 ) WITHOUT ROWID;
 CREATE INDEX uploads_ended ON uploads (ended_ms) WHERE state <> 0;
 CREATE INDEX uploads_open ON uploads (bucket, key, id) WHERE state = 0;
@@ -171,3 +180,15 @@ CREATE TABLE metered_accounts (
     counters BLOB NOT NULL,
     PRIMARY KEY (epoch, account)
 ) WITHOUT ROWID;
+
+-- Events that happened and were not delivered yet: written by the transaction
+-- that made them happen.
+CREATE TABLE outbox (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    bucket     BIGINT NOT NULL,
+    target     TEXT NOT NULL,
+    record     TEXT NOT NULL,            -- JSON
+    tries      INTEGER NOT NULL,
+    due_ms     BIGINT NOT NULL           -- not to be tried before
+);
+CREATE INDEX outbox_due ON outbox (due_ms);

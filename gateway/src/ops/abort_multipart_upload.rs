@@ -5,19 +5,19 @@ use std::sync::Arc;
 use s3s::dto::{AbortMultipartUploadInput, AbortMultipartUploadOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::error::not_implemented;
 use crate::gateway::Gateway;
 
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<AbortMultipartUploadInput>,
 ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
     let input = request.input;
     let bucket =
-        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     if input.if_match_initiated_time.is_some() {
         return Err(not_implemented("Aborting by time"));
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checksums::{Fields, name};
 use super::{conditions, etag};
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::error::refuse;
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::{
@@ -38,12 +38,12 @@ struct Declared {
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     let input = request.input;
     let bucket =
-        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     let parts = input.multipart_upload.as_ref().and_then(|upload| upload.parts.as_deref());
     let parts = parts.unwrap_or_default();
     if parts.is_empty() || parts.len() > PARTS_MAX {

@@ -13,7 +13,7 @@ use super::checksums::{Fields, parse_name};
 use super::conditions::{self, ReadConditions};
 use super::supported::{WriteOptions, check_key, check_version_id};
 use super::{LOOKS, attributes, etag, timestamp};
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::error::{busy, not_implemented, refuse};
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::{
@@ -27,19 +27,19 @@ use crate::object::upload::{UploadRequest, upload};
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
     let S3Request { input, headers, .. } = request;
     let bucket =
-        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     check_key(&input.key)?;
     check_options(&input)?;
     let precondition = conditions::write_from_headers(&headers)?;
     for _ in 0..LOOKS {
         let source = Source::find(
             gateway,
-            who,
+            caller,
             &input.copy_source,
             input.expected_source_bucket_owner.as_ref(),
         )
@@ -139,14 +139,14 @@ impl Source {
     /// Looks it up.
     pub(super) async fn find(
         gateway: &Gateway,
-        who: &Identity,
+        caller: &Caller,
         source: &CopySource,
         expected_owner: Option<&String>,
     ) -> S3Result<Self> {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(not_implemented("Copying from an access point"));
         };
-        let bucket = super::bucket(gateway, who, bucket, expected_owner).await?;
+        let bucket = super::bucket(gateway, caller, bucket, expected_owner).await?;
         check_version_id(version_id.as_deref())?;
         let (version, parts) = super::object_with_parts(gateway, &bucket, key).await?;
         Ok(Self { bucket, key: key.to_string(), version, parts })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use s3s::dto::{BucketCannedACL, CreateBucketInput, CreateBucketOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::error::{not_implemented, refuse};
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::{MetaError, NewBucket};
@@ -13,17 +13,17 @@ use crate::meta::{MetaError, NewBucket};
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<CreateBucketInput>,
 ) -> S3Result<S3Response<CreateBucketOutput>> {
     let input = request.input;
     check_options(&input)?;
     check_location(gateway, &input)?;
-    gateway.funds.check(who.account)?;
+    gateway.funds.check(super::account(caller)?)?;
     let new = NewBucket {
         wrapped_key: gateway.new_bucket_key(&input.bucket),
         name: input.bucket.clone(),
-        account: who.account,
+        account: super::account(caller)?,
         now_ms: now_ms(),
     };
     let region = &gateway.settings.region;

@@ -8,7 +8,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use super::attributes;
 use super::checksums::{kind, name, parse_name};
 use super::supported::{WriteOptions, check_key};
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::error::refuse;
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::{Checksum, ChecksumAlgorithm, ChecksumKind, Upload};
@@ -16,12 +16,12 @@ use crate::meta::{Checksum, ChecksumAlgorithm, ChecksumKind, Upload};
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
     let S3Request { input, headers, .. } = request;
     let bucket =
-        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     check_key(&input.key)?;
     check_options(&input)?;
     gateway.funds.check(bucket.account)?;
@@ -33,7 +33,7 @@ pub async fn run(
         id: hex::encode(protocol::keys::random::<16>()),
         bucket: bucket.id,
         key: input.key.clone().into_bytes(),
-        account: who.account,
+        account: super::account(caller)?,
         created_ms: now_ms(),
         attributes,
     };

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use s3s::dto::{DeleteBucketInput, DeleteBucketOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::gateway::Gateway;
 
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<DeleteBucketInput>,
 ) -> S3Result<S3Response<DeleteBucketOutput>> {
     let bucket = super::bucket(
         gateway,
-        who,
+        caller,
         &request.input.bucket,
         request.input.expected_bucket_owner.as_ref(),
     )

@@ -6,19 +6,19 @@ use s3s::dto::{DeleteObjectInput, DeleteObjectOutput, ETagCondition};
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::supported::check_version_id;
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::error::not_implemented;
 use crate::gateway::Gateway;
 
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<DeleteObjectInput>,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
     let input = request.input;
     let bucket =
-        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     check_version_id(input.version_id.as_deref())?;
     if input.if_match_size.is_some() || input.if_match_last_modified_time.is_some() {
         return Err(not_implemented("Deleting by size or time"));

@@ -8,7 +8,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::checksums::Declared;
 use super::supported::{check_key, check_version_id};
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::error::{not_implemented, refuse};
 use crate::gateway::Gateway;
 use crate::http::guard::BodyRecord;
@@ -23,7 +23,7 @@ const TOGETHER: usize = 64;
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
     let S3Request { input, headers, extensions, trailing_headers, .. } = request;
@@ -39,7 +39,7 @@ pub async fn run(
     let (digested, len) = read.ok_or(S3ErrorCode::InternalError)?;
     declared.verify(&digested, len, trailing_headers.as_ref())?;
     let bucket =
-        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     let objects = input.delete.objects;
     if objects.is_empty() || objects.len() > KEYS_MAX {
         return Err(refuse(

@@ -10,7 +10,7 @@ use super::checksums::Fields;
 use super::conditions::ReadConditions;
 use super::supported::check_version_id;
 use super::{attributes, etag, size, timestamp};
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::error::{custom, not_implemented, refuse};
 use crate::gateway::Gateway;
 use crate::meta::{Part, Version};
@@ -19,12 +19,12 @@ use crate::object::download;
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<GetObjectInput>,
 ) -> S3Result<S3Response<GetObjectOutput>> {
     let input = &request.input;
     let bucket =
-        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     if input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some() {
         return Err(not_implemented("Encryption with customer keys"));
     }

@@ -9,19 +9,19 @@ use super::conditions::ReadConditions;
 use super::get_object::{Selection, add_expires, checksum_fields, parts_count, select};
 use super::supported::check_version_id;
 use super::{attributes, etag, size, timestamp};
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::error::not_implemented;
 use crate::gateway::Gateway;
 
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = &request.input;
     let bucket =
-        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     if input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some() {
         return Err(not_implemented("Encryption with customer keys"));
     }

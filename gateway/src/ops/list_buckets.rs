@@ -6,7 +6,7 @@ use s3s::dto::{Bucket, ListBucketsInput, ListBucketsOutput, Owner};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::timestamp;
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::error::refuse;
 use crate::gateway::Gateway;
 use crate::meta::canonical_id;
@@ -17,7 +17,7 @@ const PAGE_MAX: i32 = 10_000;
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<ListBucketsInput>,
 ) -> S3Result<S3Response<ListBucketsOutput>> {
     let input = request.input;
@@ -36,12 +36,12 @@ pub async fn run(
     let mut buckets = if elsewhere {
         Vec::new()
     } else {
-        gateway.meta.buckets_of(who.account, &prefix, &after, max + 1).await?
+        gateway.meta.buckets_of(super::account(caller)?, &prefix, &after, max + 1).await?
     };
     let is_truncated = buckets.len() > max as usize;
     buckets.truncate(max as usize);
 
-    let account = gateway.meta.account(who.account).await?;
+    let account = gateway.meta.account(super::account(caller)?).await?;
     Ok(S3Response::new(ListBucketsOutput {
         continuation_token: buckets.last().filter(|_| is_truncated).map(|last| last.name.clone()),
         buckets: Some(
@@ -55,7 +55,7 @@ pub async fn run(
                 .collect(),
         ),
         owner: Some(Owner {
-            id: Some(canonical_id(who.account)),
+            id: Some(canonical_id(super::account(caller)?)),
             display_name: Some(account.display_name),
         }),
         prefix: Some(prefix).filter(|prefix| !prefix.is_empty()),

@@ -11,7 +11,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::listing::{Encoding, limit, prefixes};
 use super::{etag, size, timestamp};
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::error::refuse;
 use crate::gateway::Gateway;
 use crate::meta::{ListPage, ListQuery, Listed, canonical_id};
@@ -19,12 +19,12 @@ use crate::meta::{ListPage, ListQuery, Listed, canonical_id};
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<ListObjectVersionsInput>,
 ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
     let input = request.input;
     let bucket =
-        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     let encoding = Encoding::new(input.encoding_type.as_ref())?;
     let max = limit(input.max_keys, "max-keys")?;
     if input.version_id_marker.is_some() && input.key_marker.is_none() {

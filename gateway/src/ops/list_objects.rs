@@ -6,19 +6,19 @@ use s3s::dto::{ListObjectsInput, ListObjectsOutput, Owner};
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::listing::{Encoding, limit, object, prefixes};
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::gateway::Gateway;
 use crate::meta::{ListPage, ListQuery, canonical_id};
 
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<ListObjectsInput>,
 ) -> S3Result<S3Response<ListObjectsOutput>> {
     let input = request.input;
     let bucket =
-        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     let encoding = Encoding::new(input.encoding_type.as_ref())?;
     let max = limit(input.max_keys, "max-keys")?;
     let query = ListQuery {

@@ -8,7 +8,7 @@ use s3s::dto::{ListObjectsV2Input, ListObjectsV2Output, Owner};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::listing::{Encoding, limit, object, prefixes};
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::error::refuse;
 use crate::gateway::Gateway;
 use crate::meta::{ListPage, ListQuery, canonical_id};
@@ -16,12 +16,12 @@ use crate::meta::{ListPage, ListQuery, canonical_id};
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
     let input = request.input;
     let bucket =
-        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     let encoding = Encoding::new(input.encoding_type.as_ref())?;
     let max = limit(input.max_keys, "max-keys")?;
     // An empty token is that of the first page.

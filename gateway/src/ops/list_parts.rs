@@ -8,19 +8,19 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::checksums::{Fields, kind, name};
 use super::listing::limit;
 use super::{etag, size, timestamp};
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::gateway::Gateway;
 use crate::meta::UploadedPart;
 
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<ListPartsInput>,
 ) -> S3Result<S3Response<ListPartsOutput>> {
     let input = request.input;
     let bucket =
-        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     let max = limit(input.max_parts, "max-parts")?;
     let after = input.part_number_marker.unwrap_or(0);
     let found = gateway.meta.upload(bucket.id, input.key.as_bytes(), &input.upload_id).await?;

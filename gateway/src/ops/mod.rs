@@ -35,25 +35,34 @@ pub mod supported;
 
 use s3s::S3Result;
 
-use crate::auth::identity::{Denied, Identity, authorize};
+use protocol::AccountId;
+
+use crate::auth::identity::{Caller, Denied};
 use crate::error::busy;
 use crate::gateway::Gateway;
 use crate::meta::{Bucket, Millis, Part, Version, canonical_id};
 
-/// The bucket of this name, if `who` may work with it and it is whose the
-/// request expects (`x-amz-expected-bucket-owner`).
+/// The bucket of this name, if `caller` may do `action` with it and it is whose
+/// the request expects (`x-amz-expected-bucket-owner`).
 async fn bucket(
     gateway: &Gateway,
-    who: &Identity,
+    caller: &Caller,
     name: &str,
     expected_owner: Option<&String>,
 ) -> S3Result<Bucket> {
     let bucket = gateway.meta.bucket(name).await?;
-    authorize(who, &bucket)?;
+    if caller.identity.account != Some(bucket.account) {
+        return Err(Denied.into());
+    }
     if expected_owner.is_some_and(|expected| *expected != canonical_id(bucket.account)) {
         return Err(Denied.into());
     }
     Ok(bucket)
+}
+
+/// The account of the caller, who must have signed.
+fn account(caller: &Caller) -> S3Result<AccountId> {
+    Ok(caller.identity.account.ok_or(Denied)?)
 }
 
 /// The latest version of a key that is not deleted.

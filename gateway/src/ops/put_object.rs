@@ -9,7 +9,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use super::checksums::{Declared, Fields};
 use super::supported::{WriteOptions, check_key};
 use super::{attributes, conditions};
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::error::{not_implemented, refuse};
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::NewVersion;
@@ -22,12 +22,12 @@ pub const BODY_MAX: u64 = 5 * 1024 * 1024 * 1024;
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let S3Request { input, headers, trailing_headers, .. } = request;
     let bucket =
-        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     check_key(&input.key)?;
     check_options(&input)?;
     gateway.funds.check(bucket.account)?;

@@ -8,7 +8,7 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::checksums::{Declared, Fields, name};
 use super::put_object::{body, check_len};
 use super::supported::WriteOptions;
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::error::refuse;
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::PartCommit;
@@ -18,12 +18,12 @@ use crate::object::upload::{UploadRequest, give_up, upload};
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<UploadPartInput>,
 ) -> S3Result<S3Response<UploadPartOutput>> {
     let S3Request { input, headers, trailing_headers, .. } = request;
     let bucket =
-        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     check_number(input.part_number)?;
     let customer_key = input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some();
     WriteOptions { customer_key, ..WriteOptions::default() }.check()?;

@@ -13,7 +13,7 @@ use super::copy_object::{Source, share};
 use super::put_object::BODY_MAX;
 use super::upload_part::check_number;
 use super::{LOOKS, etag, timestamp};
-use crate::auth::identity::Identity;
+use crate::auth::identity::Caller;
 use crate::error::{busy, not_implemented, refuse};
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::{Bucket, MetaError, Millis, Part, PartCommit, Placed, Upload};
@@ -23,12 +23,12 @@ use crate::object::{commit, download};
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
-    who: &Identity,
+    caller: &Caller,
     request: S3Request<UploadPartCopyInput>,
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
     let input = request.input;
     let bucket =
-        super::bucket(gateway, who, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     check_number(input.part_number)?;
     if input.sse_customer_algorithm.is_some() || input.copy_source_sse_customer_algorithm.is_some()
     {
@@ -39,7 +39,7 @@ pub async fn run(
     for _ in 0..LOOKS {
         let source = Source::find(
             gateway,
-            who,
+            caller,
             &input.copy_source,
             input.expected_source_bucket_owner.as_ref(),
         )

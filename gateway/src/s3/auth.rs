@@ -16,12 +16,12 @@ pub(super) struct Auth {
 #[async_trait::async_trait]
 impl S3Auth for Auth {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        let Some((_, secret)) = self.gateway.credentials.find(access_key) else {
+        let Ok(found) = self.gateway.credentials.resolve(access_key, None) else {
             return Err(refuse(
                 S3ErrorCode::InvalidAccessKeyId,
                 "The AWS Access Key Id you provided does not exist in our records.",
             ));
         };
-        Ok(SecretKey::from(secret.as_str()))
+        Ok(SecretKey::from(found.secret.as_str()))
     }
 }

@@ -22,7 +22,7 @@ use s3s::dto::{
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use crate::auth::identity::Identity;
+use crate::auth::identity::{AuthKind, Caller};
 use crate::error::refuse;
 use crate::gateway::Gateway;
 use crate::http::guard::Domains;
@@ -56,12 +56,21 @@ struct Translation {
 
 impl Translation {
     /// Who signed the request. `access` has refused those that nobody signed.
-    fn who<T>(&self, request: &S3Request<T>) -> S3Result<Identity> {
+    fn caller<T>(&self, request: &S3Request<T>) -> S3Result<Arc<Caller>> {
+        if let Some(caller) = request.extensions.get::<Arc<Caller>>() {
+            return Ok(caller.clone());
+        }
         let denied = || refuse(S3ErrorCode::AccessDenied, "Access Denied");
         let access_key = request.credentials.as_ref().ok_or_else(denied)?.access_key.clone();
         // Deleted since its signature was checked, a moment ago.
-        let (account, _) = self.gateway.credentials.find(&access_key).ok_or_else(denied)?;
-        Ok(Identity { account, access_key })
+        let found = self.gateway.credentials.resolve(&access_key, None).map_err(|_| denied())?;
+        Ok(Arc::new(Caller {
+            identity: found.identity,
+            auth: AuthKind::Header,
+            peer: None,
+            secure: false,
+            signature_age_ms: None,
+        }))
     }
 }
 
@@ -73,9 +82,9 @@ macro_rules! translate {
                 &self,
                 request: S3Request<$input>,
             ) -> S3Result<S3Response<$output>> {
-                let who = self.who(&request)?;
+                let caller = self.caller(&request)?;
                 let _timer = self.gateway.metrics.operation(stringify!($operation));
-                ops::$operation::run(&self.gateway, &who, request).await
+                ops::$operation::run(&self.gateway, &caller, request).await
             })*
         }
     };

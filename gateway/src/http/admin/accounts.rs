@@ -108,7 +108,7 @@ pub(super) async fn create_key(
     let Json(new) = body?;
     let gateway = &admin.gateway;
     let account = gateway.meta.account_named(&new.account).await?;
-    let made = gateway.credentials.create(&gateway.meta, &gateway.master, account.id).await?;
+    let made = gateway.credentials.create(&gateway.meta, &gateway.master, account.id, None).await?;
     Ok(Json(json!({
         "access_key_id": made.id,
         "secret_access_key": made.secret.as_str(),
