@@ -30,7 +30,7 @@ pub fn from_headers(headers: &HeaderMap, metadata: Option<&Metadata>) -> S3Resul
         expires: text("expires"),
         website_redirect_location: text("x-amz-website-redirect-location"),
         metadata: user_metadata(metadata)?,
-        checksum: None,
+        ..Attributes::default()
     })
 }
 

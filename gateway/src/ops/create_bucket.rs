@@ -5,10 +5,11 @@ use std::sync::Arc;
 use s3s::dto::{BucketCannedACL, CreateBucketInput, CreateBucketOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
+use super::access;
 use crate::auth::identity::Caller;
 use crate::error::{not_implemented, refuse};
 use crate::gateway::{Gateway, now_ms};
-use crate::meta::{MetaError, NewBucket};
+use crate::meta::{BucketConfig, MetaError, NewBucket};
 
 /// Runs the operation.
 pub async fn run(
@@ -19,11 +20,12 @@ pub async fn run(
     let input = request.input;
     check_options(&input)?;
     check_location(gateway, &input)?;
-    gateway.funds.check(super::account(caller)?)?;
+    gateway.funds.check(access::account(caller)?)?;
     let new = NewBucket {
         wrapped_key: gateway.new_bucket_key(&input.bucket),
         name: input.bucket.clone(),
-        account: super::account(caller)?,
+        account: access::account(caller)?,
+        config: BucketConfig::default(),
         now_ms: now_ms(),
     };
     let region = &gateway.settings.region;

@@ -22,7 +22,7 @@ use s3s::dto::{
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use crate::auth::identity::{AuthKind, Caller};
+use crate::auth::identity::{AuthKind, Caller, Facts};
 use crate::error::refuse;
 use crate::gateway::Gateway;
 use crate::http::guard::Domains;
@@ -56,21 +56,32 @@ struct Translation {
 
 impl Translation {
     /// Who signed the request. `access` has refused those that nobody signed.
-    fn caller<T>(&self, request: &S3Request<T>) -> S3Result<Arc<Caller>> {
+    fn caller<T>(&self, request: &S3Request<T>) -> S3Result<Caller> {
+        let facts = facts(request);
         if let Some(caller) = request.extensions.get::<Arc<Caller>>() {
-            return Ok(caller.clone());
+            return Ok(Caller { facts, ..Caller::clone(caller) });
         }
         let denied = || refuse(S3ErrorCode::AccessDenied, "Access Denied");
         let access_key = request.credentials.as_ref().ok_or_else(denied)?.access_key.clone();
         // Deleted since its signature was checked, a moment ago.
         let found = self.gateway.credentials.resolve(&access_key, None).map_err(|_| denied())?;
-        Ok(Arc::new(Caller {
+        Ok(Caller {
             identity: found.identity,
             auth: AuthKind::Header,
             peer: None,
             secure: false,
             signature_age_ms: None,
-        }))
+            facts,
+        })
+    }
+}
+
+/// What policies may ask about a request.
+fn facts<T>(request: &S3Request<T>) -> Facts {
+    let query = request.uri.query().unwrap_or_default();
+    Facts {
+        headers: request.headers.clone(),
+        query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
     }
 }
 
