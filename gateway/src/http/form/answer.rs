@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use s3s::dto::PutObjectOutput;
 use s3s::{Body, HttpResponse};
 
-use super::fields::{Fields, percent_encode};
-use crate::http::guard::push_element;
+use super::fields::Fields;
+use crate::http::text::{escape, percent_encode};
 
 /// What was stored where.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,9 @@ pub fn answer(fields: &Fields, stored: Stored<'_>, output: &PutObjectOutput) -> 
     *response.status_mut() = match fields.get("success_action_status") {
         Some("200") => StatusCode::OK,
         Some("201") => {
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
             *response.body_mut() = Body::from(document(stored));
             StatusCode::CREATED
         }
@@ -46,13 +48,15 @@ pub fn answer(fields: &Fields, stored: Stored<'_>, output: &PutObjectOutput) -> 
 }
 
 fn document(stored: Stored<'_>) -> String {
-    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<PostResponse>");
-    push_element(&mut xml, "Location", stored.location);
-    push_element(&mut xml, "Bucket", stored.bucket);
-    push_element(&mut xml, "Key", stored.key);
-    push_element(&mut xml, "ETag", stored.etag);
-    xml.push_str("</PostResponse>");
-    xml
+    let Stored { bucket, key, location, etag } = stored;
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<PostResponse><Location>{}</Location>\
+         <Bucket>{}</Bucket><Key>{}</Key><ETag>{}</ETag></PostResponse>",
+        escape(location),
+        escape(bucket),
+        escape(key),
+        escape(etag)
+    )
 }
 
 /// The page that a browser goes on to, told of what was stored. `None` if it is
@@ -160,9 +164,19 @@ mod tests {
     #[test]
     fn h07_no_page_that_is_none_and_nothing_smuggled() {
         for bad in [
-            "", "x", "/there", "//x/y", "javascript:alert(1)", "data:text/html,x", "ftp://x/",
-            "http://", "http://x/\r\nset-cookie: a=b", "http://x/#\r\nset-cookie: a=b", "http://x/a b",
-            "\u{1}http://x/", "http://x/\u{7f}",
+            "",
+            "x",
+            "/there",
+            "//x/y",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "ftp://x/",
+            "http://",
+            "http://x/\r\nset-cookie: a=b",
+            "http://x/#\r\nset-cookie: a=b",
+            "http://x/a b",
+            "\u{1}http://x/",
+            "http://x/\u{7f}",
         ] {
             assert_eq!(ask(&[("success_action_redirect", bad)]).0, 204, "{bad:?}");
         }

@@ -191,7 +191,10 @@ mod tests {
         Content-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n";
 
     /// The file of a form whose body comes in these pieces, and what was at fault.
-    async fn read(pieces: &[&'static str], sizes: Sizes) -> (Option<Vec<u8>>, Option<FileFault>, usize) {
+    async fn read(
+        pieces: &[&'static str],
+        sizes: Sizes,
+    ) -> (Option<Vec<u8>>, Option<FileFault>, usize) {
         let left = Arc::new(Mutex::new(pieces.len()));
         let seen = left.clone();
         let pieces = pieces.to_vec();

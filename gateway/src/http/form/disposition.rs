@@ -45,7 +45,8 @@ pub fn boundary(content_type: &[u8]) -> Option<String> {
     let (kind, parameters) = parameters(std::str::from_utf8(content_type).ok()?)?;
     let mut boundaries =
         parameters.into_iter().filter(|(name, _)| name == "boundary").map(|(_, value)| value);
-    let boundary = boundaries.next().filter(|_| kind.eq_ignore_ascii_case("multipart/form-data"))?;
+    let boundary =
+        boundaries.next().filter(|_| kind.eq_ignore_ascii_case("multipart/form-data"))?;
     let is_legal = (1..=BOUNDARY_MAX).contains(&boundary.len())
         && boundary.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
         && !boundary.ends_with(' ');
@@ -112,7 +113,10 @@ mod tests {
     fn names_of_fields_and_files() {
         check("form-data; name=\"key\"", Some(("key", None)));
         check(" Form-Data;NAME=key ; Other=x", Some(("key", None)));
-        check("form-data; name=\"file\"; filename=\"a;b=c.txt\"", Some(("file", Some("a;b=c.txt"))));
+        check(
+            "form-data; name=\"file\"; filename=\"a;b=c.txt\"",
+            Some(("file", Some("a;b=c.txt"))),
+        );
         check("form-data; filename=\"\"; name=\"file\";", Some(("file", Some(""))));
         check(
             r#"form-data; name="file"; filename="C:\dir\a \"b\".txt""#,
@@ -141,7 +145,8 @@ mod tests {
         assert_eq!(of("Multipart/Form-Data; Boundary=\"a b\"").as_deref(), Some("a b"));
         let form = |boundary: &str| format!("multipart/form-data; boundary={boundary}");
         assert_eq!(of(&form(&longest)), Some(longest.clone()));
-        for bad in ["", "\"\"", "\"a\tb\"", "\"a \"", "é", "a; boundary=b", &format!("{longest}b")] {
+        for bad in ["", "\"\"", "\"a\tb\"", "\"a \"", "é", "a; boundary=b", &format!("{longest}b")]
+        {
             assert_eq!(of(&form(bad)), None, "{bad:?}");
         }
         assert_eq!(of("multipart/mixed; boundary=b"), None);

@@ -7,6 +7,7 @@ use s3s::dto::Tagging;
 use s3s::{S3ErrorCode, S3Result};
 
 use crate::error::{custom, refuse};
+use crate::http::text::percent_encode;
 
 /// The fields, names in lower case, each once, in the order they came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -158,30 +159,6 @@ pub(super) fn missing(name: &str) -> s3s::S3Error {
     refuse(S3ErrorCode::InvalidArgument, message)
 }
 
-/// All but unreserved letters escaped.
-pub(super) fn percent_encode(text: &str) -> String {
-    encode(text, b"")
-}
-
-/// The same for a path, whose slashes stay.
-pub(super) fn percent_encode_path(text: &str) -> String {
-    encode(text, b"/")
-}
-
-fn encode(text: &str, kept: &[u8]) -> String {
-    use std::fmt::Write;
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing into a string does not fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,7 +187,8 @@ mod tests {
     #[test]
     fn the_name_of_the_file_is_the_end_of_its_path() {
         for (sent, name) in [("C:\\a\\b.txt", "b.txt"), ("/x/y z", "y z"), ("", ""), ("q/", "")] {
-            let mut fields = fields(&[("key", "in/${filename}/${filename}"), ("acl", "${filename}")]);
+            let mut fields =
+                fields(&[("key", "in/${filename}/${filename}"), ("acl", "${filename}")]);
             fields.insert_filename(sent);
             assert_eq!(fields.key().unwrap(), format!("in/{name}/{name}"));
             assert_eq!(fields.get("acl"), Some(name));
@@ -232,7 +210,10 @@ mod tests {
             ("x-amz-trailer", "x"),
             ("content-length", "5"),
             ("cache-control", ""),
-            ("tagging", "<Tagging><TagSet><Tag><Key>a &amp; b</Key><Value>1/2</Value></Tag><Tag><Key>c</Key><Value></Value></Tag></TagSet></Tagging>"),
+            (
+                "tagging",
+                "<Tagging><TagSet><Tag><Key>a &amp; b</Key><Value>1/2</Value></Tag><Tag><Key>c</Key><Value></Value></Tag></TagSet></Tagging>",
+            ),
         ]);
         let headers = headers.headers().unwrap();
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
@@ -254,7 +235,11 @@ mod tests {
     fn h07_nothing_is_smuggled_into_a_header() {
         for value in ["a\r\nx-evil: 1", "a\nb", "a\u{1}b", "a\tb", "a\u{7f}"] {
             for name in ["content-type", "x-amz-meta-a", "x-amz-website-redirect-location"] {
-                assert_eq!(code(fields(&[(name, value)]).headers()), "InvalidArgument", "{value:?}");
+                assert_eq!(
+                    code(fields(&[(name, value)]).headers()),
+                    "InvalidArgument",
+                    "{value:?}"
+                );
             }
         }
         assert_eq!(code(fields(&[("x-amz-meta-a b", "c")]).headers()), "InvalidArgument");

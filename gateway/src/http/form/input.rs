@@ -53,8 +53,7 @@ pub fn put_object(
         object_lock_retain_until_date: read
             .time("x-amz-object-lock-retain-until-date", TimestampFormat::DateTime)?,
         request_payer: read.name("x-amz-request-payer"),
-        sse_customer_algorithm: read
-            .name("x-amz-server-side-encryption-customer-algorithm"),
+        sse_customer_algorithm: read.name("x-amz-server-side-encryption-customer-algorithm"),
         sse_customer_key: read.name("x-amz-server-side-encryption-customer-key"),
         sse_customer_key_md5: read.name("x-amz-server-side-encryption-customer-key-md5"),
         ssekms_encryption_context: read.name("x-amz-server-side-encryption-context"),

@@ -9,6 +9,7 @@
 //! - `signature`, `policy`: who allowed it, and what
 //! - `body`: the file, counted
 //! - `input`, `answer`: to PutObject and back
+//! - `service`: forms to here, all else to S3
 
 mod answer;
 mod body;
@@ -17,6 +18,7 @@ mod fields;
 mod input;
 mod parser;
 mod policy;
+mod service;
 mod signature;
 
 use std::sync::Arc;
@@ -35,12 +37,14 @@ use parser::Parser;
 use policy::{Policy, Sizes};
 use signature::{Rules, Signed};
 
-use crate::auth::identity::{AuthKind, Caller, Identity};
+use crate::auth::identity::{AuthKind, Caller, Facts, Identity};
 use crate::error::refuse;
 use crate::gateway::Gateway;
+use crate::http::text::percent_encode_path;
 use crate::ops::put_object::{self, BODY_MAX, OpenEnded};
 
 pub use body::Incoming;
+pub use service::Forms;
 
 /// A form on its way in.
 pub struct Form<'a> {
@@ -80,7 +84,8 @@ pub async fn run(gateway: &Arc<Gateway>, form: Form<'_>) -> S3Result<HttpRespons
     let input = input::put_object(bucket, key, &headers, blob)?;
 
     let auth = if identity.is_anonymous() { AuthKind::Anonymous } else { AuthKind::Form };
-    let caller = Arc::new(caller.as_form(identity, auth, &headers));
+    let facts = Facts { headers: headers.clone(), query: Vec::new() };
+    let caller = Arc::new(Caller { identity, auth, facts, ..caller.clone() });
     let mut request = put_request(parts, input, headers);
     request.extensions.insert(caller.clone());
     request.extensions.insert(OpenEnded { at_most: len.min(sizes.max).min(BODY_MAX) });
@@ -92,7 +97,7 @@ pub async fn run(gateway: &Arc<Gateway>, form: Form<'_>) -> S3Result<HttpRespons
         (Ok(stored), _) => stored.output,
     };
     let etag = output.e_tag.as_ref().map(|etag| format!("\"{}\"", etag.value()));
-    let location = format!("{base}{}", fields::percent_encode_path(key));
+    let location = format!("{base}{}", percent_encode_path(key));
     let etag = etag.unwrap_or_default();
     let stored = Stored { bucket, key, location: &location, etag: &etag };
     Ok(answer::answer(&fields, stored, &output))

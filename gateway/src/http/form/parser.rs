@@ -213,8 +213,7 @@ impl Parser {
 
     /// What a part is, is known at the end of its head.
     fn begin_body(&mut self) -> Result<Step, FormError> {
-        let Disposition { name, filename } =
-            self.disposition.take().ok_or(FormError::Malformed)?;
+        let Disposition { name, filename } = self.disposition.take().ok_or(FormError::Malformed)?;
         let (part, step) = if self.has_file {
             (Part::Skipped, Step::Moved)
         } else if name.eq_ignore_ascii_case("file") {
@@ -403,7 +402,10 @@ mod tests {
         let named = |name: &str| format!("Content-Disposition: form-data; name=\"{name}\"");
         let part = |value: &str| format!("--B\r\n{}\r\n\r\n{value}\r\n", named("a"));
         refused(&format!("{}--B--", part(&"x".repeat(HEAD_MAX))), FormError::TooLarge);
-        refused(&format!("{}--B--", part(&"x".repeat(HEAD_MAX / 2)).repeat(2)), FormError::TooLarge);
+        refused(
+            &format!("{}--B--", part(&"x".repeat(HEAD_MAX / 2)).repeat(2)),
+            FormError::TooLarge,
+        );
         refused(&format!("{}--B--", part("").repeat(PARTS_MAX + 1)), FormError::TooLarge);
         assert!(parse([format!("{}--B--", part("").repeat(PARTS_MAX)).as_bytes()]).is_ok());
         let long = named(&"n".repeat(LINE_MAX));

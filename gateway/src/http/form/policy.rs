@@ -74,10 +74,14 @@ fn malformed(what: impl Into<String>) -> PolicyError {
 impl Policy {
     /// Reads the field `policy`.
     pub fn parse(base64: &str) -> Result<Self, PolicyError> {
-        let json = BASE64_STANDARD.decode(base64.trim()).map_err(|_| malformed("Invalid Base64."))?;
-        let document: Value = serde_json::from_slice(&json).map_err(|_| malformed("Invalid JSON."))?;
+        let json =
+            BASE64_STANDARD.decode(base64.trim()).map_err(|_| malformed("Invalid Base64."))?;
+        let document: Value =
+            serde_json::from_slice(&json).map_err(|_| malformed("Invalid JSON."))?;
         let Value::Object(members) = document else { return Err(malformed("Invalid JSON.")) };
-        if let Some(name) = members.keys().find(|name| !["expiration", "conditions"].contains(&name.as_str())) {
+        if let Some(name) =
+            members.keys().find(|name| !["expiration", "conditions"].contains(&name.as_str()))
+        {
             return Err(malformed(format!("Unexpected: '{name}'")));
         }
         let expiration = members.get("expiration");
@@ -178,8 +182,10 @@ impl Condition {
             })?;
             return Ok(Condition::Length(min, max));
         }
-        let name = first.as_str().and_then(|name| name.strip_prefix('$')).map(str::to_ascii_lowercase);
-        let name = name.ok_or_else(|| malformed("Invalid Condition: a field is named as $field."))?;
+        let name =
+            first.as_str().and_then(|name| name.strip_prefix('$')).map(str::to_ascii_lowercase);
+        let name =
+            name.ok_or_else(|| malformed("Invalid Condition: a field is named as $field."))?;
         let value = second.as_str().map(str::to_owned);
         let value = value.ok_or_else(|| malformed("Invalid Condition: value must be a string."))?;
         match operation.as_str() {
@@ -220,7 +226,9 @@ impl Condition {
         let (operation, name, value) = match self {
             Condition::Eq(name, value) => ("eq", name, value),
             Condition::StartsWith(name, value) => ("starts-with", name, value),
-            Condition::Length(min, max) => return format!("[\"content-length-range\", {min}, {max}]"),
+            Condition::Length(min, max) => {
+                return format!("[\"content-length-range\", {min}, {max}]");
+            }
         };
         let quoted = |text: String| Value::from(text).to_string();
         format!("[\"{operation}\", {}, {}]", quoted(format!("${name}")), quoted(value.clone()))
@@ -294,11 +302,29 @@ mod tests {
     fn z07_every_field_needs_a_condition() {
         let key = ("key", "a");
         let any_key = r#"["starts-with", "$key", ""]"#;
-        for free in ["policy", "signature", "AWSAccessKeyId", "x-amz-signature", "x-ignore-x", "x-amz-checksum-sha256"] {
+        for free in [
+            "policy",
+            "signature",
+            "AWSAccessKeyId",
+            "x-amz-signature",
+            "x-ignore-x",
+            "x-amz-checksum-sha256",
+        ] {
             check(any_key, &[key, (free, "v")], Ok(()));
         }
-        for extra in ["acl", "content-type", "x-amz-meta-a", "x-amz-credential", "x-amz-date", "tagging",
-            "x-amz-security-token", "success_action_redirect", "x-amz-tagging", "ignore", "content-md5"] {
+        for extra in [
+            "acl",
+            "content-type",
+            "x-amz-meta-a",
+            "x-amz-credential",
+            "x-amz-date",
+            "tagging",
+            "x-amz-security-token",
+            "success_action_redirect",
+            "x-amz-tagging",
+            "ignore",
+            "content-md5",
+        ] {
             let message = format!("Extra input fields: {extra}");
             check(any_key, &[key, (extra, "v")], Err(&message));
         }
@@ -308,12 +334,14 @@ mod tests {
     #[test]
     fn z07_a_policy_is_for_the_bucket_that_it_names() {
         let of = |conditions: &str, bucket: &str, pairs: &[(&str, &str)]| {
-            let json = format!(r#"{{"expiration":"2027-01-01T00:00:00Z","conditions":[{conditions}]}}"#);
+            let json =
+                format!(r#"{{"expiration":"2027-01-01T00:00:00Z","conditions":[{conditions}]}}"#);
             parse(&json).unwrap().check(&fields(pairs), bucket, NOW)
         };
         assert!(of(r#"["eq","$bucket","photos"]"#, "photos", &[]).is_ok());
         assert!(of(r#"{"bUcKeT":"photos"}"#, "photos", &[("Bucket", "photos")]).is_ok());
-        let refused = |result: Result<Sizes, PolicyError>| matches!(result, Err(PolicyError::Broken(_)));
+        let refused =
+            |result: Result<Sizes, PolicyError>| matches!(result, Err(PolicyError::Broken(_)));
         assert!(refused(of(r#"{"bucket":"photos"}"#, "other", &[])));
         assert!(refused(of(r#"{"bucket":"photos"}"#, "other", &[("bucket", "photos")])));
         assert!(refused(of(r#"{"bucket":"photos"}"#, "photos", &[("bucket", "other")])));
@@ -331,7 +359,9 @@ mod tests {
         let expired = Err(PolicyError::Broken("Policy expired.".into()));
         assert_eq!(at("2026-01-02T03:04:05Z"), expired);
         assert_eq!(at("1970-01-01T00:00:00.000Z"), expired);
-        for bad in ["", "2027", "2027-01-01", "2027-01-01 00:00:00+00:00", "2027-01-01T00:00:00", "never"] {
+        for bad in
+            ["", "2027", "2027-01-01", "2027-01-01 00:00:00+00:00", "2027-01-01T00:00:00", "never"]
+        {
             assert!(matches!(at(bad), Err(PolicyError::Malformed(_))), "{bad}");
         }
     }
@@ -356,16 +386,32 @@ mod tests {
             parse(&format!(r#"{{"expiration":"2027-01-01T00:00:00Z","conditions":{conditions}}}"#))
         };
         for bad in [
-            "{}", "null", "[{}]", "[[]]", "[1]", r#"[{"a":"1","b":"2"}]"#, r#"[{"a":1}]"#,
-            r#"[["eq","$a"]]"#, r#"[["eq","a","b"]]"#, r#"[["like","$a","b"]]"#, r#"[["eq","$a",1]]"#,
-            r#"[["content-length-range",0]]"#, r#"[["content-length-range",-1,0]]"#,
-            r#"[["content-length-range",0,1.5]]"#, r#"[["content-length-range","+1","2"]]"#,
+            "{}",
+            "null",
+            "[{}]",
+            "[[]]",
+            "[1]",
+            r#"[{"a":"1","b":"2"}]"#,
+            r#"[{"a":1}]"#,
+            r#"[["eq","$a"]]"#,
+            r#"[["eq","a","b"]]"#,
+            r#"[["like","$a","b"]]"#,
+            r#"[["eq","$a",1]]"#,
+            r#"[["content-length-range",0]]"#,
+            r#"[["content-length-range",-1,0]]"#,
+            r#"[["content-length-range",0,1.5]]"#,
+            r#"[["content-length-range","+1","2"]]"#,
             r#"[["content-length-range","","2"]]"#,
         ] {
             assert!(matches!(with(bad), Err(PolicyError::Malformed(_))), "{bad}");
         }
         for bad in [
-            "", "x", "[]", "{}", r#"{"conditions":[]}"#, r#"{"expiration":"2027-01-01T00:00:00Z"}"#,
+            "",
+            "x",
+            "[]",
+            "{}",
+            r#"{"conditions":[]}"#,
+            r#"{"expiration":"2027-01-01T00:00:00Z"}"#,
             r#"{"EXPIRATION":"2027-01-01T00:00:00Z","conditions":[]}"#,
             r#"{"expiration":"2027-01-01T00:00:00Z","CONDITIONS":[]}"#,
             r#"{"expiration":"2027-01-01T00:00:00Z","conditions":[],"more":1}"#,

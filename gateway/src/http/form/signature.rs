@@ -197,9 +197,10 @@ fn refused(error: CredentialError) -> S3Error {
             S3ErrorCode::InvalidAccessKeyId,
             "The AWS Access Key Id you provided does not exist in our records.",
         ),
-        CredentialError::Token => {
-            refuse(S3ErrorCode::InvalidToken, "The provided token is malformed or otherwise invalid.")
-        }
+        CredentialError::Token => refuse(
+            S3ErrorCode::InvalidToken,
+            "The provided token is malformed or otherwise invalid.",
+        ),
         CredentialError::Expired => {
             refuse(S3ErrorCode::ExpiredToken, "The provided token has expired.")
         }
@@ -218,11 +219,8 @@ mod tests {
 
     const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
     const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
-    const RULES: Rules<'_> = Rules {
-        region: "eu-north-1",
-        allow_v2: true,
-        now: datetime!(2015-12-29 00:10:00 UTC),
-    };
+    const RULES: Rules<'_> =
+        Rules { region: "eu-north-1", allow_v2: true, now: datetime!(2015-12-29 00:10:00 UTC) };
 
     fn resolve(id: &str, token: Option<&str>) -> Result<Resolved, CredentialError> {
         match (id, token) {
@@ -285,12 +283,21 @@ mod tests {
     fn version_4() {
         assert_eq!(ask_all(&v4()), KEY);
         assert_eq!(ask(&[("key", "k")], RULES), "anybody");
-        for part in ["policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"] {
+        for part in
+            ["policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"]
+        {
             assert_eq!(ask_all(&without(v4(), part)), "InvalidArgument", "{part}");
         }
         let credential = |text: &str| ask_all(&with(v4(), "x-amz-credential", text));
-        for bad in ["", KEY, "/20151229/us-east-1/s3/aws4_request", "A/20151229/us-east-1/sts/aws4_request",
-            "A/20151229/us-west-1/s3/aws4_request", "A/20151228/us-east-1/s3/aws4_request", "A/20151229/us-east-1/s3/aws5"] {
+        for bad in [
+            "",
+            KEY,
+            "/20151229/us-east-1/s3/aws4_request",
+            "A/20151229/us-east-1/sts/aws4_request",
+            "A/20151229/us-west-1/s3/aws4_request",
+            "A/20151228/us-east-1/s3/aws4_request",
+            "A/20151229/us-east-1/s3/aws5",
+        ] {
             assert_eq!(credential(bad), "AuthorizationQueryParametersError", "{bad}");
         }
         assert_eq!(credential("B/20151229/us-east-1/s3/aws4_request"), "InvalidAccessKeyId");
@@ -300,7 +307,10 @@ mod tests {
         let other = BASE64_STANDARD.encode("{} ");
         assert_eq!(ask_all(&with(v4(), "policy", &other)), "SignatureDoesNotMatch");
         assert_eq!(ask_all(&with(v4(), "x-amz-algorithm", "AWS4")), "InvalidArgument");
-        assert_eq!(ask_all(&with(v4(), "x-amz-date", "yesterday")), "AuthorizationQueryParametersError");
+        assert_eq!(
+            ask_all(&with(v4(), "x-amz-date", "yesterday")),
+            "AuthorizationQueryParametersError"
+        );
         assert_eq!(ask_all(&with(v4(), "x-amz-security-token", "x")), "InvalidToken");
         assert_eq!(ask_all(&with(v4(), "x-amz-security-token", "old")), "ExpiredToken");
     }
@@ -323,8 +333,11 @@ mod tests {
         let policy = BASE64_STANDARD.encode("{}");
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, SECRET.as_bytes());
         let signature = BASE64_STANDARD.encode(hmac::sign(&key, policy.as_bytes()));
-        let v2: Pairs =
-            vec![("policy", policy), ("AWSAccessKeyId", KEY.into()), ("signature", signature.clone())];
+        let v2: Pairs = vec![
+            ("policy", policy),
+            ("AWSAccessKeyId", KEY.into()),
+            ("signature", signature.clone()),
+        ];
         assert_eq!(ask_all(&v2), KEY);
         for part in ["policy", "AWSAccessKeyId", "signature"] {
             assert_eq!(ask_all(&without(v2.clone(), part)), "InvalidArgument", "{part}");
