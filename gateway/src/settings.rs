@@ -28,6 +28,12 @@ pub struct Settings {
     pub engine: Engine,
     /// Domains under which buckets are host names.
     pub domains: Vec<String>,
+    /// Domains under which buckets are websites.
+    pub website_domains: Vec<String>,
+    /// Origins whose pages may ask where a bucket says nothing of them.
+    pub cors_origins: Vec<String>,
+    /// Whether browser forms may be signed by the old Signature Version 2.
+    pub allow_form_signature_v2: bool,
     /// S3 connections at once.
     pub max_connections: usize,
     /// Bytes of uploads and downloads that may be in memory at once.

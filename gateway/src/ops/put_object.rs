@@ -22,12 +22,21 @@ use crate::object::upload::{UploadRequest, give_up, upload};
 /// The most that one request may carry: 5 GiB.
 pub const BODY_MAX: u64 = 5 * 1024 * 1024 * 1024;
 
+/// In the extensions of a request whose body has no length of its own: it ends
+/// where it ends, or with an error if that is not where it should.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenEnded {
+    /// No more bytes than this.
+    pub at_most: u64,
+}
+
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
     caller: &Caller,
     request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
+    let open_ended = request.extensions.get::<OpenEnded>().map(|body| body.at_most);
     let S3Request { input, headers, trailing_headers, .. } = request;
     let expected_owner = input.expected_bucket_owner.as_ref();
     let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
@@ -37,18 +46,16 @@ pub async fn run(
     let mut wanted = Wanted::new(gateway, caller, &bucket, &input.key, given, now).await?;
     gateway.funds.check(bucket.account)?;
     let declared = Declared::from_headers(&headers)?;
-    check_len(declared.len)?;
+    let len = declared.len.or(open_ended);
+    check_len(len)?;
     let precondition = conditions::write(input.if_match.as_ref(), input.if_none_match.as_ref())?;
     let appended_to = match input.write_offset_bytes {
         Some(offset) => Some(append::find(gateway, caller, &bucket, &input.key, offset).await?),
         None => None,
     };
 
-    let request = UploadRequest {
-        account: bucket.account,
-        checksum: declared.algorithm(),
-        size_hint: declared.len,
-    };
+    let request =
+        UploadRequest { account: bucket.account, checksum: declared.algorithm(), size_hint: len };
     let uploaded = upload(gateway, request, body(input.body)).await?;
     let (size, content) = (uploaded.written.size, uploaded.written.content);
     let verified = declared.verify(&uploaded.digested, size, trailing_headers.as_ref());

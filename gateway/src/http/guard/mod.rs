@@ -93,9 +93,10 @@ impl Guard {
         }
         limits::check_overrides(&target.query, claim.is_none())?;
         limits::check_stored_headers(parts.headers.iter().chain(&hoisted))?;
-        routes::refuse_forms(parts)?;
+        let is_form = routes::check_form(parts, target.level, &target.query)?;
         routes::check(&parts.method, target.level, &target.query)?;
-        let is_document = routes::is_document(&parts.method, target.level, &target.query);
+        let is_document =
+            !is_form && routes::is_document(&parts.method, target.level, &target.query);
         routes::refuse_chunked_document(&parts.headers, is_document)?;
         let ignores_range = limits::has_ignored_range(&parts.headers, claim);
         Ok(Admission { hoisted, ignores_range, is_document })

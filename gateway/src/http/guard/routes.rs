@@ -6,7 +6,7 @@
 //! sub-resource of S3 that is not routed ends here, with 405 or 501. Names
 //! that S3 does not know are ignored, as S3 does.
 //!
-//! Browser forms (PostObject) end here, too: the S3 layer would take in the
+//! Browser forms (PostObject) do not go to the S3 layer: it would take in the
 //! whole file before it looks at who sent it.
 
 use http::header::CONTENT_TYPE;
@@ -15,6 +15,7 @@ use http::{HeaderMap, Method};
 
 use super::refusal::{Code, S3Refusal};
 use super::target::{Level, Query};
+use crate::http::form;
 
 const GET: u8 = 1;
 const PUT: u8 = 2;
@@ -68,20 +69,30 @@ const SUB_RESOURCES: &[(&str, u8, u8)] = &[
     ("website", GPD, 0),
 ];
 
-/// Refuses forms. The S3 layer takes every type that begins like one for a form,
-/// `multipart/form-data+xml` included.
-pub(super) fn refuse_forms(parts: &Parts) -> Result<(), S3Refusal> {
+/// Whether the request is a form for a bucket, which is not for the S3 layer.
+/// What only looks like one is refused: the S3 layer takes every type that begins
+/// so for a form, `multipart/form-data+xml` included.
+pub(super) fn check_form(
+    parts: &Parts,
+    level: Level,
+    query: &Query<'_>,
+) -> Result<bool, S3Refusal> {
     let kind = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let prefix = b"multipart/";
-    let is_form =
+    let is_multipart =
         kind.trim_ascii().get(..prefix.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(prefix));
-    if parts.method == Method::POST && is_form {
-        return Err(S3Refusal::new(
-            Code::NotImplemented,
-            "Uploads by a browser form (POST Object) are not implemented here.",
-        ));
+    if parts.method != Method::POST || !is_multipart {
+        return Ok(false);
     }
-    Ok(())
+    let is_plain = !SUB_RESOURCES.iter().any(|(name, ..)| query.has(name));
+    match (level, form::is_form(parts)) {
+        (Level::Bucket, true) if is_plain => Ok(true),
+        (_, true) => Err(not_allowed(&parts.method)),
+        (_, false) => Err(S3Refusal::new(
+            Code::NotImplemented,
+            "A body in parts is taken only as multipart/form-data, posted to a bucket.",
+        )),
+    }
 }
 
 /// Whether the S3 layer reads the body as a document, before the operation
@@ -225,25 +236,27 @@ mod tests {
     }
 
     #[test]
-    fn forms_are_refused_however_they_are_spelled() {
-        let refused = |method, kind: &str| {
-            refuse_forms(&parts(method, "/b", &[("content-type", kind)]))
-                .map_err(|e| e.status.as_u16())
+    fn a_form_is_for_a_bucket_and_what_only_looks_like_one_is_refused() {
+        let verdict = |method: &str, uri: &str, kind: &str| {
+            let parts = parts(method, uri, &[("host", "h"), ("content-type", kind)]);
+            let target = Target::parse(&parts, &Domains::default()).expect("a good target");
+            check_form(&parts, target.level, &target.query).map_err(|e| e.status.as_u16())
         };
-        for kind in [
-            "multipart/form-data; boundary=b",
-            "Multipart/Form-Data; boundary=b",
-            "multipart/form-data+xml; boundary=b",
-            "multipart/form-data; boundary=é",
-            "multipart/mixed",
-        ] {
-            assert_eq!(refused("POST", kind), Err(501), "{kind}");
+        let form = "multipart/form-data; boundary=b";
+        assert_eq!(verdict("POST", "/b", form), Ok(true));
+        assert_eq!(verdict("POST", "/b/?x=1", "Multipart/Form-Data; boundary=b"), Ok(true));
+        // Refused by who reads it.
+        assert_eq!(verdict("POST", "/b", "multipart/form-data; boundary=é"), Ok(true));
+        for uri in ["/", "/b/k", "/b?delete", "/b/k?uploads"] {
+            assert_eq!(verdict("POST", uri, form), Err(405), "{uri}");
+        }
+        for kind in ["multipart/form-data+xml; boundary=b", "multipart/mixed"] {
+            assert_eq!(verdict("POST", "/b", kind), Err(501), "{kind}");
             // A PUT stores it as the type of an object.
-            assert_eq!(refused("PUT", kind), Ok(()), "{kind}");
+            assert_eq!(verdict("PUT", "/b", kind), Ok(false), "{kind}");
         }
-        for kind in ["", "application/xml", "multipart", "text/multipart/form-data"] {
-            assert_eq!(refused("POST", kind), Ok(()), "{kind}");
-        }
+        assert_eq!(verdict("POST", "/b", "application/xml"), Ok(false));
+        assert_eq!(verdict("POST", "/b", "multipart"), Ok(false));
     }
 
     #[test]
