@@ -70,7 +70,7 @@ pub async fn run(
         size,
         etag: uploaded.digested.etag(),
         attributes: wanted.attributes,
-        owner: access::owner_of_new(caller, &bucket),
+        owner: wanted.owner,
         lock: wanted.lock,
         entropy: super::entropy(),
         parts: vec![commit::place(gateway, &bucket, &wanted.sealing.key, 1, uploaded)],
