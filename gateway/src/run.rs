@@ -25,7 +25,7 @@ use crate::http::admin::{self, Admin};
 use crate::http::door::Door;
 use crate::http::guard::{Domains, Guard, GuardSettings, Guarded};
 use crate::http::health;
-use crate::http::listener::{HttpLimits, HttpStats, serve};
+use crate::http::listener::{HttpLimits, HttpStats, LOOK_EVERY, Port, Tls, TlsError, serve};
 use crate::http::metrics::Metrics;
 use crate::master::{self, MasterKeyError};
 use crate::meta::{Account, Meta, MetaError, MetaOpenError};
@@ -76,6 +76,9 @@ pub enum OpenError {
     /// A port cannot be had.
     #[error("cannot listen on {0}: {1}; choose another address or stop what uses it")]
     Listen(SocketAddr, io::Error),
+    /// Certificate and key cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// No socket to reach nodes from.
     #[error("cannot open a UDP socket: {0}")]
     Socket(io::Error),
@@ -96,6 +99,9 @@ pub struct GatewayServer {
     nodes: Arc<QuicNodes>,
     client: Arc<LedgerClient>,
     s3: TcpListener,
+    tls: Option<Arc<Tls>>,
+    /// The port of HTTPS, if it is another one.
+    s3_tls: Option<TcpListener>,
     admin: TcpListener,
     domains: Domains,
     token: String,
@@ -161,7 +167,12 @@ impl GatewayServer {
         let meta_path = dir.join("meta.sqlite");
         let is_new = !meta_path.exists();
         let master = master::load_or_create(&dir.join("master.key"), is_new)?;
+        let tls = settings.tls.clone().map(Tls::load).transpose()?;
         let s3 = listen(settings.listen).await?;
+        let s3_tls = match settings.tls_listen {
+            Some(addr) => Some(listen(addr).await?),
+            None => None,
+        };
         let admin = listen(settings.admin_listen).await?;
         let meta = Meta::open(&meta_path).await?;
         // Whoever was writing when the last process ended is gone.
@@ -190,7 +201,7 @@ impl GatewayServer {
             settings,
         });
         let token = admin_token(&dir)?;
-        Ok(Self { gateway, nodes, client, s3, admin, domains, token, _lock: lock })
+        Ok(Self { gateway, nodes, client, s3, tls, s3_tls, admin, domains, token, _lock: lock })
     }
 
     /// The gateway itself.
@@ -201,6 +212,11 @@ impl GatewayServer {
     /// Where S3 is served.
     pub fn s3_addr(&self) -> io::Result<SocketAddr> {
         self.s3.local_addr()
+    }
+
+    /// Whether S3 is served over TLS there.
+    pub fn s3_is_tls(&self) -> bool {
+        self.tls.is_some() && self.s3_tls.is_none()
     }
 
     /// Where the admin API is served.
@@ -244,7 +260,7 @@ impl GatewayServer {
 
     /// Serves until `stop`, then finishes what is under way.
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
-        let Self { gateway, nodes, client, s3, admin, domains, token, _lock } = self;
+        let Self { gateway, nodes, client, s3, tls, s3_tls, admin, domains, token, _lock } = self;
         let stats = Arc::new(HttpStats::default());
         let guard = Guard::new(GuardSettings {
             region: gateway.settings.region.clone(),
@@ -274,11 +290,19 @@ impl GatewayServer {
         loops.spawn(collect::run(gateway.clone(), after.child_token()));
         loops.spawn(settle::run(gateway.clone(), client.clone(), heard, after.child_token()));
 
+        if let Some(tls) = tls.clone() {
+            loops.spawn(tls.follow(LOOK_EVERY, after.child_token()));
+        }
+        let ports = match s3_tls {
+            Some(other) => vec![s3.into(), Port { socket: other, tls }],
+            None => vec![Port { socket: s3, tls }],
+        };
+
         let (admin_limits, admin_stats) = (HttpLimits::default(), Arc::new(HttpStats::default()));
         let served = tokio::join!(
-            serve(s3, door, limits, stats, stop.child_token()),
+            serve(ports, door, limits, stats, stop.child_token()),
             serve(
-                admin,
+                vec![admin.into()],
                 admin::AdminService(routes),
                 admin_limits,
                 admin_stats,

@@ -193,6 +193,8 @@ impl World {
             settings: Settings {
                 dir: folder.path().into(),
                 listen: any,
+                tls: None,
+                tls_listen: None,
                 admin_listen: any,
                 region: "us-east-1".into(),
                 scheme,
