@@ -355,6 +355,7 @@ fn settings(folder: &NetworkFolder, listen: SocketAddr, ledger: LedgerAddr) -> g
         website_domains: vec!["web.localhost".to_owned()],
         cors_origins: Vec::new(),
         allow_form_signature_v2: true,
+        kms_keys: Vec::new(),
         max_connections: 1024,
         buffer_bytes: 256 * 1024 * 1024,
         inline_max: 4096,

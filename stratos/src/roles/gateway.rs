@@ -74,6 +74,7 @@ fn settings(
         website_domains: config.website_domains,
         cors_origins: config.cors_origins,
         allow_form_signature_v2: config.allow_form_signature_v2,
+        kms_keys: config.kms_keys,
         max_connections: usize::try_from(config.max_connections).map_err(too_large)?,
         buffer_bytes: usize::try_from(config.buffer_bytes).map_err(too_large)?,
         inline_max: usize::try_from(config.inline_max_bytes).map_err(too_large)?,
