@@ -2,7 +2,7 @@
 
 /// All but unreserved letters escaped, for a value in a query.
 pub(super) fn percent_encode(text: &str) -> String {
-    encode(text, |byte| is_unreserved(byte))
+    encode(text, is_unreserved)
 }
 
 /// The same for a path, whose slashes stay.
