@@ -25,6 +25,7 @@ use crate::http::admin::{self, Admin};
 use crate::http::door::Door;
 use crate::http::guard::{Domains, Guard, GuardSettings, Guarded};
 use crate::http::health;
+use crate::http::inside::Inside;
 use crate::http::listener::{HttpLimits, HttpStats, serve};
 use crate::http::metrics::Metrics;
 use crate::master::{self, MasterKeyError};
@@ -246,12 +247,15 @@ impl GatewayServer {
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
         let Self { gateway, nodes, client, s3, admin, domains, token, _lock } = self;
         let stats = Arc::new(HttpStats::default());
+        let keys = gateway.clone();
         let guard = Guard::new(GuardSettings {
             region: gateway.settings.region.clone(),
             domains: domains.clone(),
+            resolve: Arc::new(move |key, token| keys.credentials.resolve(key, token)),
             now: OffsetDateTime::now_utc,
         });
-        let service = Guarded::new(Arc::new(guard), s3::service(gateway.clone(), domains));
+        let inside = Inside::new(gateway.clone(), s3::service(gateway.clone(), domains));
+        let service = Guarded::new(Arc::new(guard), inside);
         let door = Door::new(service, health::router(gateway.clone(), stats.clone()));
         let limits = HttpLimits {
             max_connections: gateway.settings.max_connections,

@@ -34,7 +34,7 @@ use crate::http::guard::{RequestIds, S3Refusal};
 use socket::Seat;
 
 pub use body::{BodyPace, RequestBody, RequestBodyError};
-pub use connection::Peer;
+pub use connection::{Peer, Secure};
 
 /// How much room clients have, and how much time.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use s3s::dto::{DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, Error, ObjectIdentifier};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::checksums::Declared;
+use super::checksums::{Declared, trailers};
 use super::supported::{check_key, check_version_id};
 use crate::auth::identity::Caller;
 use crate::error::{not_implemented, refuse};
@@ -26,7 +26,7 @@ pub async fn run(
     caller: &Caller,
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-    let S3Request { input, headers, extensions, trailing_headers, .. } = request;
+    let S3Request { input, headers, extensions, .. } = request;
     let declared = Declared::from_headers(&headers)?;
     if !declared.is_protected() {
         return Err(refuse(
@@ -37,7 +37,7 @@ pub async fn run(
     // The guard looked at the document on its way to the parser.
     let read = extensions.get::<BodyRecord>().and_then(BodyRecord::take_digests);
     let (digested, len) = read.ok_or(S3ErrorCode::InternalError)?;
-    declared.verify(&digested, len, trailing_headers.as_ref())?;
+    declared.verify(&digested, len, trailers(&extensions))?;
     let bucket =
         super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     let objects = input.delete.objects;

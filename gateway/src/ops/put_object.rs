@@ -6,7 +6,7 @@ use std::sync::Arc;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::checksums::{Declared, Fields};
+use super::checksums::{Declared, Fields, trailers};
 use super::supported::{WriteOptions, check_key};
 use super::{attributes, conditions};
 use crate::auth::identity::Caller;
@@ -25,7 +25,7 @@ pub async fn run(
     caller: &Caller,
     request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
-    let S3Request { input, headers, trailing_headers, .. } = request;
+    let S3Request { input, headers, extensions, .. } = request;
     let bucket =
         super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     check_key(&input.key)?;
@@ -43,7 +43,7 @@ pub async fn run(
     };
     let uploaded = upload(gateway, wanted, body(input.body)).await?;
     let (size, content) = (uploaded.written.size, uploaded.written.content);
-    let verified = declared.verify(&uploaded.digested, size, trailing_headers.as_ref());
+    let verified = declared.verify(&uploaded.digested, size, trailers(&extensions));
     if let Err(error) = verified {
         give_up(gateway, content).await;
         return Err(error);

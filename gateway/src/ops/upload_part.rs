@@ -5,7 +5,7 @@ use std::sync::Arc;
 use s3s::dto::{UploadPartInput, UploadPartOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::checksums::{Declared, Fields, name};
+use super::checksums::{Declared, Fields, name, trailers};
 use super::put_object::{body, check_len};
 use super::supported::WriteOptions;
 use crate::auth::identity::Caller;
@@ -21,7 +21,7 @@ pub async fn run(
     caller: &Caller,
     request: S3Request<UploadPartInput>,
 ) -> S3Result<S3Response<UploadPartOutput>> {
-    let S3Request { input, headers, trailing_headers, .. } = request;
+    let S3Request { input, headers, extensions, .. } = request;
     let bucket =
         super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
     check_number(input.part_number)?;
@@ -50,7 +50,7 @@ pub async fn run(
     };
     let uploaded = upload(gateway, wanted, body(input.body)).await?;
     let (size, content) = (uploaded.written.size, uploaded.written.content);
-    let verified = declared.verify(&uploaded.digested, size, trailing_headers.as_ref());
+    let verified = declared.verify(&uploaded.digested, size, trailers(&extensions));
     if let Err(error) = verified {
         give_up(gateway, content).await;
         return Err(error);

@@ -32,6 +32,10 @@ use crate::http::guard::{RequestIds, S3Refusal};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
+/// In the extensions of a request that came over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Secure;
+
 /// Most requests that a client may have open on one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 100;
 /// Largest head of an HTTP/2 request.
