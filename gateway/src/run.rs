@@ -26,6 +26,7 @@ use crate::http::door::Door;
 use crate::http::form::Forms;
 use crate::http::guard::{Domains, Guard, GuardSettings, Guarded};
 use crate::http::health;
+use crate::http::inside::Inside;
 use crate::http::listener::{HttpLimits, HttpStats, LOOK_EVERY, Port, Tls, TlsError, serve};
 use crate::http::metrics::Metrics;
 use crate::http::web::Web;
@@ -284,14 +285,16 @@ impl GatewayServer {
         let Self { gateway, nodes, client, s3, tls, s3_tls, admin, domains, sites, token, _lock } =
             self;
         let stats = Arc::new(HttpStats::default());
+        let keys = gateway.clone();
         let guard = Guard::new(GuardSettings {
             region: gateway.settings.region.clone(),
             domains: domains.clone(),
+            resolve: Arc::new(move |key, token| keys.credentials.resolve(key, token)),
             now: OffsetDateTime::now_utc,
         });
         let inner = s3::service(gateway.clone(), domains.clone());
         let forms = Forms::new(gateway.clone(), domains.clone(), inner);
-        let service = Guarded::new(Arc::new(guard), forms);
+        let service = Guarded::new(Arc::new(guard), Inside::new(gateway.clone(), forms));
         let web = Web::new(gateway.clone(), domains, sites);
         let door = Door::new(web, service, health::router(gateway.clone(), stats.clone()));
         let limits = HttpLimits {
