@@ -9,9 +9,11 @@ pub mod door;
 pub mod form;
 pub mod guard;
 pub mod health;
+pub mod inside;
 pub mod listener;
 pub mod metrics;
 pub mod web;
 pub mod website;
 
+pub mod sts;
 mod text;

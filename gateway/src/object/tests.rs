@@ -193,6 +193,8 @@ impl World {
             settings: Settings {
                 dir: folder.path().into(),
                 listen: any,
+                tls: None,
+                tls_listen: None,
                 admin_listen: any,
                 region: "us-east-1".into(),
                 scheme,
@@ -202,6 +204,7 @@ impl World {
                 website_domains: Vec::new(),
                 cors_origins: Vec::new(),
                 allow_form_signature_v2: true,
+                kms_keys: Vec::new(),
                 max_connections: 1,
                 buffer_bytes: 64 << 20,
                 inline_max: 4096,

@@ -68,10 +68,13 @@ impl<'a> Ask<'a> {
         };
         let bucket_owner = canonical_id(bucket.account);
         let owner = self.version.map(|version| owner_id(bucket, version));
-        let object = self
-            .version
-            .zip(owner.as_deref())
-            .map(|(version, owner)| ObjectAccess { owner, acl: version.attributes.acl.as_ref() });
+        let object = match (self.version, &owner) {
+            (Some(version), Some(owner)) => {
+                Some(ObjectAccess { owner, acl: version.attributes.acl.as_ref() })
+            }
+            _ if self.makes => Some(ObjectAccess { owner: &who.canonical_id, acl: None }),
+            _ => None,
+        };
         decide(&Access {
             who,
             action: self.action,

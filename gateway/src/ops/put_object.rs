@@ -8,7 +8,7 @@ use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::access::{self, Ask};
-use super::checksums::{Declared, Fields};
+use super::checksums::{Declared, Fields, trailers};
 use super::wanted::Wanted;
 use super::{append, conditions, encryption};
 use crate::auth::authorize::Action;
@@ -37,7 +37,7 @@ pub async fn run(
     request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
     let open_ended = request.extensions.get::<OpenEnded>().map(|body| body.at_most);
-    let S3Request { input, headers, trailing_headers, .. } = request;
+    let S3Request { input, headers, extensions, .. } = request;
     let expected_owner = input.expected_bucket_owner.as_ref();
     let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
     Ask::object(caller, &bucket, Action::PutObject, &input.key).check()?;
@@ -58,7 +58,7 @@ pub async fn run(
         UploadRequest { account: bucket.account, checksum: declared.algorithm(), size_hint: len };
     let uploaded = upload(gateway, request, body(input.body)).await?;
     let (size, content) = (uploaded.written.size, uploaded.written.content);
-    let verified = declared.verify(&uploaded.digested, size, trailing_headers.as_ref());
+    let verified = declared.verify(&uploaded.digested, size, trailers(&extensions));
     if let Err(error) = verified {
         give_up(gateway, content).await;
         return Err(error);

@@ -27,6 +27,7 @@ pub struct GatewayFile {
     pub website_domains: Vec<String>,
     pub cors_origins: Vec<String>,
     pub allow_form_signature_v2: bool,
+    pub kms_keys: Vec<String>,
     pub max_connections: u32,
     pub buffer_mib: u64,
     pub inline_max_bytes: u64,
@@ -46,6 +47,7 @@ impl Default for GatewayFile {
             website_domains: Vec::new(),
             cors_origins: Vec::new(),
             allow_form_signature_v2: true,
+            kms_keys: Vec::new(),
             max_connections: 1024,
             buffer_mib: 256,
             inline_max_bytes: 4096,
@@ -78,6 +80,7 @@ pub struct GatewayConfig {
     /// Whether browser forms may be signed by Signature Version 2.
     pub allow_form_signature_v2: bool,
     /// Client connections served at a time.
+    pub kms_keys: Vec<String>,
     pub max_connections: u32,
     /// Bytes of uploads and downloads that are held in memory.
     pub buffer_bytes: u64,
@@ -116,6 +119,7 @@ impl GatewayFile {
             website_domains: check_domains(checker, "website_domains", self.website_domains)?,
             cors_origins: check_origins(checker, self.cors_origins)?,
             allow_form_signature_v2: self.allow_form_signature_v2,
+            kms_keys: self.kms_keys,
             max_connections: checker.range(
                 "max_connections",
                 self.max_connections,
