@@ -63,7 +63,7 @@ pub struct BucketConfig {
     /// Kept and given back, by id.
     pub intelligent_tiering: BTreeMap<String, dto::IntelligentTieringConfiguration>,
     #[serde(skip)]
-    parsed_policy: OnceLock<Option<Arc<Policy>>>,
+    pub(crate) parsed_policy: OnceLock<Option<Arc<Policy>>>,
 }
 
 impl BucketConfig {
