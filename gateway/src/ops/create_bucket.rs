@@ -28,6 +28,7 @@ pub async fn run(
     let S3Request { input, headers, .. } = request;
     let account = access::account(caller)?;
     may_create(caller, &input.bucket)?;
+    check_name(&input.bucket)?;
     check_location(gateway, input.create_bucket_configuration.as_ref())?;
     let ownership = match &input.object_ownership {
         Some(asked) => Some(checked::parse_ownership(asked.as_str()).ok_or_else(|| {
@@ -118,6 +119,15 @@ fn locked() -> ObjectLockConfiguration {
         object_lock_enabled: Some(ObjectLockEnabled::from_static(ObjectLockEnabled::ENABLED)),
         rule: None,
     }
+}
+
+/// What the S3 layer lets pass: labels begin and end with a letter or digit.
+fn check_name(name: &str) -> S3Result<()> {
+    let label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
+    if name.split('.').all(label) {
+        return Ok(());
+    }
+    Err(refuse(S3ErrorCode::InvalidBucketName, "The specified bucket is not valid."))
 }
 
 /// The bucket must be meant for this region.
