@@ -12,6 +12,7 @@ use crate::http::guard::BodyFault;
 use crate::meta::MetaError;
 use crate::object::cipher::OpenError;
 use crate::object::download::ReadError;
+use crate::object::keyring::KeyRingError;
 use crate::object::upload::UploadError;
 
 /// An S3 error with a sentence.
@@ -36,6 +37,11 @@ pub fn custom(code: &'static str, status: StatusCode, message: impl Into<String>
     let mut error = refuse(code, message);
     error.set_status_code(status);
     error
+}
+
+/// Something that was never set, or was removed.
+pub fn not_set(code: &'static str, message: &'static str) -> S3Error {
+    custom(code, StatusCode::NOT_FOUND, message)
 }
 
 /// Others are at the same thing: the client should come back.
@@ -66,6 +72,16 @@ impl From<MetaError> for S3Error {
             MetaError::BadDigest(_) => Code::BadDigest,
             MetaError::PreconditionFailed => Code::PreconditionFailed,
             MetaError::SourceGone => Code::NoSuchKey,
+            MetaError::Locked => {
+                return refuse(
+                    Code::AccessDenied,
+                    "Access Denied because object protected by object lock.",
+                );
+            }
+            MetaError::LockNeedsVersioning => Code::InvalidBucketState,
+            MetaError::NoSuchVersion => Code::NoSuchVersion,
+            MetaError::DeleteMarker => Code::MethodNotAllowed,
+            MetaError::Refused(code, _) => code.clone(),
             MetaError::TooManyUploads => Code::InvalidRequest,
             // The upload outlived its lease, or nodes were wiped under it: all
             // or nothing, and it was nothing.
@@ -109,6 +125,18 @@ impl From<Overloaded> for S3Error {
 impl From<OpenError> for S3Error {
     fn from(error: OpenError) -> Self {
         internal(&error)
+    }
+}
+
+impl From<KeyRingError> for S3Error {
+    fn from(error: KeyRingError) -> Self {
+        match error {
+            KeyRingError::Unknown(_) => {
+                custom("KMS.NotFoundException", StatusCode::BAD_REQUEST, error.to_string())
+            }
+            KeyRingError::Open(error) => error.into(),
+            KeyRingError::Meta(error) => error.into(),
+        }
     }
 }
 

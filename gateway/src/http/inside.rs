@@ -11,7 +11,8 @@ use s3s::service::S3Service;
 use s3s::{HttpError, HttpResponse};
 use tower::{Service, ServiceExt};
 
-use super::guard::{Code, Errand, GuardedBody, RequestIds, S3Refusal};
+use super::form::Forms;
+use super::guard::{Errand, GuardedBody, RequestIds, S3Refusal};
 use super::sts;
 use crate::auth::identity::Caller;
 use crate::gateway::Gateway;
@@ -20,12 +21,12 @@ use crate::gateway::Gateway;
 #[derive(Clone)]
 pub struct Inside {
     gateway: Arc<Gateway>,
-    s3: S3Service,
+    s3: Forms<S3Service>,
 }
 
 impl Inside {
     /// The services of a gateway.
-    pub fn new(gateway: Arc<Gateway>, s3: S3Service) -> Self {
+    pub fn new(gateway: Arc<Gateway>, s3: Forms<S3Service>) -> Self {
         Self { gateway, s3 }
     }
 }
@@ -53,11 +54,9 @@ where
             return refuse(&request, S3Refusal::internal());
         };
         match errand {
-            // Nobody has rules for other origins yet: the S3 layer refuses them.
-            Errand::S3 | Errand::Preflight => self.s3.clone().oneshot(request).boxed(),
-            Errand::Form => {
-                let message = "Uploads by a browser form (POST Object) are not implemented here.";
-                refuse(&request, S3Refusal::new(Code::NotImplemented, message))
+            // Preflights were answered before the guard.
+            Errand::S3 | Errand::Preflight | Errand::Form => {
+                self.s3.clone().oneshot(request).boxed()
             }
             Errand::Sts(form) => {
                 let gateway = self.gateway.clone();

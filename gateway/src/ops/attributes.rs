@@ -31,7 +31,7 @@ pub fn from_headers(headers: &HeaderMap, metadata: Option<&Metadata>) -> S3Resul
         expires: text("expires").or_else(|| text(RAW_EXPIRES)),
         website_redirect_location: text("x-amz-website-redirect-location"),
         metadata: user_metadata(metadata)?,
-        checksum: None,
+        ..Attributes::default()
     })
 }
 

@@ -63,12 +63,14 @@ fn encode(key: &[u8]) -> String {
 /// A line for an object.
 pub fn object(listed: &Listed, encoding: Encoding, owner: Option<Owner>) -> Object {
     let checksum = listed.version.attributes.checksum.as_ref();
+    let class = listed.version.attributes.storage_class.clone();
+    let class = class.unwrap_or_else(|| ObjectStorageClass::STANDARD.to_owned());
     Object {
         key: Some(encoding.show(&listed.key)),
         e_tag: Some(etag(&listed.version.etag)),
         size: Some(size(listed.version.size)),
         last_modified: Some(timestamp(listed.version.modified_ms)),
-        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+        storage_class: Some(ObjectStorageClass::from(class)),
         checksum_algorithm: checksum.map(|checksum| {
             let name = super::checksums::name(checksum.algorithm);
             vec![s3s::dto::ChecksumAlgorithm::from_static(name)]

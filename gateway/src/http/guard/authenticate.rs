@@ -54,6 +54,7 @@ pub(super) fn authenticate(
         peer: peer(parts),
         secure: parts.extensions.get::<Secure>().is_some(),
         signature_age_ms,
+        facts: crate::auth::identity::Facts::default(),
     };
     let claim = match credentials {
         Credentials::Anonymous => {
