@@ -150,11 +150,7 @@ impl Guard {
     }
 
     /// The request as it goes on, if it may.
-    async fn admit<B>(
-        &self,
-        mut parts: Parts,
-        body: B,
-    ) -> Result<Request<GuardedBody<B>>, S3Refusal>
+    async fn admit<B>(&self, parts: Parts, body: B) -> Result<Request<GuardedBody<B>>, S3Refusal>
     where
         B: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Unpin + 'static,
     {
@@ -170,7 +166,6 @@ impl Guard {
         let form = form.ok_or_else(|| {
             S3Refusal::new(Code::InvalidRequest, "The body of this request is too large.")
         })?;
-        parts.headers.remove(http::header::EXPECT);
         Ok(self.check(&parts, Some(&form))?.apply(parts, |_, _| GuardedBody::empty()))
     }
 }
