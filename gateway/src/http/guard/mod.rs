@@ -145,7 +145,9 @@ impl Guard {
             None => routes::errand(parts, level)?,
         };
         routes::check(&parts.method, level, query)?;
-        let is_document = routes::is_document(&parts.method, level, query);
+        // A form is read by who knows what it is.
+        let is_form = errand == Errand::Form;
+        let is_document = !is_form && routes::is_document(&parts.method, level, query);
         Ok(Admission { caller, errand, headers, payload, seal, is_document })
     }
 
