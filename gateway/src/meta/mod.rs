@@ -40,6 +40,7 @@ pub use uploads::{Assemble, CompleteRequest, Completed, PartCommit};
 pub use usage::StoredBytes;
 pub use versions::{NewVersion, Placed};
 
+use accounts::CanonicalIds;
 use writer::Writer;
 
 /// The on-disk format this program writes and reads.
@@ -155,6 +156,7 @@ pub enum MetaOpenError {
 pub struct Meta {
     writer: Writer,
     readers: SqlitePool,
+    canonical_ids: CanonicalIds,
 }
 
 impl Meta {
@@ -179,7 +181,11 @@ impl Meta {
             .connect_with(options.read_only(true).create_if_missing(false))
             .await
             .map_err(failed)?;
-        Ok(Self { writer: Writer::start(connection), readers })
+        let canonical_ids = CanonicalIds::load(&readers).await.map_err(|error| match error {
+            MetaError::Database(source) => failed(source),
+            _ => MetaOpenError::Foreign(path.into()),
+        })?;
+        Ok(Self { writer: Writer::start(connection), readers, canonical_ids })
     }
 
     /// Whether the database answers.
