@@ -2,9 +2,10 @@
 //! runs one; the tests start and break them.
 //!
 //! The parts know each other by QUIC only, as they would on many machines.
-//! Folders: `DIR/ledger`, `DIR/nodes/1` to `DIR/nodes/N`, `DIR/gateway`;
+//! Folders: `DIR/ledger`, `DIR/nodes/1` to `DIR/nodes/N`, `DIR/gateway`, `DIR/tls`;
 //! `DIR/network.json` says what was fixed at the first start.
 
+mod certificate;
 mod folder;
 
 use std::fs::{File, TryLockError};
@@ -16,6 +17,7 @@ use std::time::Duration;
 use erasure::{Engine, Scheme};
 use futures::TryFutureExt;
 use gateway::GatewayServer;
+use gateway::http::listener::TlsFiles;
 use ledger::{DEFAULT_PRICES, Ledger, LedgerAddr, Params};
 use protocol::SecretKey;
 use protocol::price::{Amount, CREDIT};
@@ -27,6 +29,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use certificate::{CertificateError, is_name as is_tls_name};
 pub use folder::{Fixed, FolderError, NetworkFolder};
 
 use crate::endpoint::Endpoint;
@@ -55,6 +58,8 @@ pub struct ClusterOptions {
     pub dir: PathBuf,
     /// Where S3 is served.
     pub listen: SocketAddr,
+    /// Serve HTTPS, with a certificate for this machine and these names.
+    pub tls: Option<Vec<String>>,
     /// What is fixed at the first start; `None` is the default, or what the
     /// folder has.
     pub fixed: Fixed,
@@ -71,6 +76,9 @@ pub enum StartError {
         "cannot listen on {0}: {1}; choose another address with --listen, or stop what uses it"
     )]
     Listen(SocketAddr, io::Error),
+    /// The certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] ledger::OpenError),
@@ -128,6 +136,9 @@ impl Cluster {
             return Err(taken(&options, error));
         }
         let folder = NetworkFolder::open(&options.dir, &options.fixed)?;
+        let tls_dir = folder.dir().join("tls");
+        let tls = options.tls.as_ref().map(|names| certificate::load_or_create(&tls_dir, names));
+        let tls = tls.transpose()?;
         let gateway_dir = folder.dir().join("gateway");
         let id = gateway::run::identity(&gateway_dir)?;
         let key = SecretKey::load(&gateway_dir.join("gateway.key"))?;
@@ -144,7 +155,7 @@ impl Cluster {
         .await?;
         let at = LedgerAddr { id: ledger.id(), addr: ledger.addr() };
         let chain = ledger.chain();
-        let server = GatewayServer::open(settings(&folder, options.listen, at)).await?;
+        let server = GatewayServer::open(settings(&folder, options.listen, tls, at)).await?;
         let first = server.first_key().await?;
         let endpoint = Endpoint::of(&server, first).map_err(StartError::Endpoint)?;
 
@@ -340,11 +351,18 @@ fn log_end(part: &str, end: Result<(), String>) {
     }
 }
 
-fn settings(folder: &NetworkFolder, listen: SocketAddr, ledger: LedgerAddr) -> gateway::Settings {
+fn settings(
+    folder: &NetworkFolder,
+    listen: SocketAddr,
+    tls: Option<TlsFiles>,
+    ledger: LedgerAddr,
+) -> gateway::Settings {
     let scheme: Scheme = folder.scheme();
     gateway::Settings {
         dir: folder.dir().join("gateway"),
         listen,
+        tls,
+        tls_listen: None,
         admin_listen: ANY_PORT,
         region: folder.region().to_owned(),
         scheme,

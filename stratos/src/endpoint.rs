@@ -7,11 +7,14 @@
 
 use std::fs;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use gateway::{FirstKey, GatewayServer};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::client::{ClientError, S3Client, Trust};
 
 /// The name of the file in DIR.
 pub const FILE_NAME: &str = "endpoint.json";
@@ -21,6 +24,9 @@ pub const FILE_NAME: &str = "endpoint.json";
 pub struct Endpoint {
     /// Where S3 is served, such as `http://127.0.0.1:9000`.
     pub endpoint: String,
+    /// Where the certificate is that this endpoint shows, if it is HTTPS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_cert: Option<PathBuf>,
     /// The region that requests are signed for.
     pub region: String,
     /// The first account's access key.
@@ -71,14 +77,28 @@ impl Endpoint {
     pub fn of(server: &GatewayServer, first: Option<FirstKey>) -> io::Result<Self> {
         let FirstKey { id, secret } =
             first.unwrap_or_else(|| FirstKey { id: String::new(), secret: String::new() });
+        let tls = server.gateway().settings.tls.as_ref().filter(|_| server.s3_is_tls());
+        let scheme = if tls.is_some() { "https" } else { "http" };
         Ok(Self {
-            endpoint: format!("http://{}", server.s3_addr()?),
+            endpoint: format!("{scheme}://{}", reachable(server.s3_addr()?)),
+            // Commands may run in another folder.
+            ca_cert: tls.map(|files| std::path::absolute(&files.cert)).transpose()?,
             region: server.gateway().settings.region.clone(),
             access_key_id: id,
             secret_access_key: secret,
-            admin_endpoint: format!("http://{}", server.admin_addr()?),
+            admin_endpoint: format!("http://{}", reachable(server.admin_addr()?)),
             admin_token: server.admin_token().to_owned(),
             pid: Some(std::process::id()),
+        })
+    }
+
+    /// A client with the first account's key.
+    pub fn client(&self) -> Result<S3Client, ClientError> {
+        let (id, secret) = (&self.access_key_id, &self.secret_access_key);
+        let client = S3Client::new(&self.endpoint, &self.region, id, secret)?;
+        Ok(match &self.ca_cert {
+            Some(cert) => client.trusting(Trust::exactly(cert)?),
+            None => client,
         })
     }
 
@@ -108,6 +128,16 @@ impl Endpoint {
     }
 }
 
+/// What to dial on this machine for a port that may listen on all addresses.
+fn reachable(mut addr: SocketAddr) -> SocketAddr {
+    match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    addr
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -117,6 +147,7 @@ mod tests {
     fn example() -> Endpoint {
         Endpoint {
             endpoint: "http://127.0.0.1:9000".into(),
+            ca_cert: None,
             region: "us-east-1".into(),
             access_key_id: "AK".into(),
             secret_access_key: "SK".into(),
@@ -144,6 +175,16 @@ mod tests {
             error,
             format!("no network runs in {shown}: start it with `stratos up {shown}`")
         );
+    }
+
+    #[test]
+    fn what_listens_everywhere_is_reached_here() {
+        let check = |addr: &str, want: &str| {
+            assert_eq!(reachable(addr.parse().unwrap()).to_string(), want);
+        };
+        check("0.0.0.0:9000", "127.0.0.1:9000");
+        check("[::]:9000", "[::1]:9000");
+        check("10.0.0.7:9000", "10.0.0.7:9000");
     }
 
     #[test]

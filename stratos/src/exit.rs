@@ -72,7 +72,7 @@ macro_rules! failures {
 }
 
 failures! {
-    operation: std::io::Error, crate::endpoint::EndpointError, crate::client::ClientError,
+    operation: std::io::Error, crate::endpoint::EndpointError, crate::client::ClientError, crate::client::TrustError,
         crate::bench::BenchError, protocol::keys::KeyFileError, crate::config::ResolveError,
         storage_node::RunError, ledger::RunError;
     usage: crate::config::ConfigError, crate::telemetry::TelemetryError,
@@ -90,6 +90,7 @@ impl From<crate::cluster::StartError> for Failure {
         use crate::cluster::StartError;
         match error {
             StartError::Folder(folder) if folder.is_usage() => Self::usage(folder),
+            StartError::Certificate(error) if error.is_usage() => Self::usage(error),
             other => Self::operation(other),
         }
     }

@@ -1,10 +1,13 @@
 //! Accounts and their access keys.
 
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
 use protocol::AccountId;
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
 
-use super::model::{Account, Millis};
+use super::model::{Account, Millis, canonical_id};
 use super::{Meta, MetaError, bytes};
 
 /// An access key as it is kept.
@@ -46,15 +49,43 @@ fn access_key(row: &SqliteRow) -> Result<AccessKey, MetaError> {
 fn exists(what: &'static str) -> impl Fn(sqlx::Error) -> MetaError {
     move |error| match &error {
         sqlx::Error::Database(database) if database.is_unique_violation() => {
-            MetaError::Exists(what)
+            let is_email = database.message().contains("accounts_email");
+            MetaError::Exists(if is_email { "an account of this e-mail address" } else { what })
         }
         _ => error.into(),
+    }
+}
+
+/// Accounts by the id that S3 shows. It is a hash of the id, so SQL cannot look
+/// for it; accounts are never deleted, so this only grows.
+#[derive(Clone, Default)]
+pub(super) struct CanonicalIds(Arc<RwLock<HashMap<String, AccountId>>>);
+
+impl CanonicalIds {
+    /// Those of all accounts.
+    pub async fn load(readers: &SqlitePool) -> Result<Self, MetaError> {
+        let rows = sqlx::query("SELECT id FROM accounts").fetch_all(readers).await?;
+        let ids = Self::default();
+        for row in rows {
+            ids.add(AccountId(bytes(row.get(0), "an account id")?));
+        }
+        Ok(ids)
+    }
+
+    fn add(&self, id: AccountId) {
+        let mut ids = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        ids.insert(canonical_id(id), id);
+    }
+
+    fn find(&self, canonical: &str) -> Option<AccountId> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(canonical).copied()
     }
 }
 
 impl Meta {
     /// Makes an account.
     pub async fn add_account(&self, account: Account) -> Result<(), MetaError> {
+        let id = account.id;
         self.writer
             .run(move |tx| {
                 Box::pin(async move {
@@ -73,7 +104,9 @@ impl Meta {
                     Ok(())
                 })
             })
-            .await
+            .await?;
+        self.canonical_ids.add(id);
+        Ok(())
     }
 
     /// All accounts, by name.
@@ -106,6 +139,28 @@ impl Meta {
         .fetch_optional(&self.readers)
         .await?;
         account(&row.ok_or(MetaError::Missing("account"))?)
+    }
+
+    /// The account with this e-mail address, in any case of letters.
+    pub async fn account_by_email(&self, email: &str) -> Result<Account, MetaError> {
+        if email.is_empty() {
+            // Any number of accounts have none.
+            return Err(MetaError::Missing("account"));
+        }
+        let row = sqlx::query(
+            "SELECT id, name, display_name, email, created_ms FROM accounts
+             WHERE lower(email) = lower(?) AND email <> ''",
+        )
+        .bind(email)
+        .fetch_optional(&self.readers)
+        .await?;
+        account(&row.ok_or(MetaError::Missing("account"))?)
+    }
+
+    /// The account with this S3 canonical user id.
+    pub async fn account_by_canonical_id(&self, canonical: &str) -> Result<Account, MetaError> {
+        let found = self.canonical_ids.find(canonical);
+        self.account(found.ok_or(MetaError::Missing("account"))?).await
     }
 
     /// Keeps a new access key.

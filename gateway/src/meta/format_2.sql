@@ -1,5 +1,13 @@
 -- From format 1 to format 2: what schema.sql has and format 1 had not.
 
+-- Until now two accounts could have one address: the older one keeps it.
+UPDATE accounts SET email = '' WHERE EXISTS (
+    SELECT 1 FROM accounts AS older
+    WHERE lower(older.email) = lower(accounts.email)
+      AND (older.created_ms, older.id) < (accounts.created_ms, accounts.id)
+);
+CREATE UNIQUE INDEX accounts_email ON accounts (lower(email)) WHERE email <> '';
+
 ALTER TABLE access_keys ADD COLUMN policy TEXT;
 
 ALTER TABLE buckets ADD COLUMN versioning INTEGER NOT NULL DEFAULT 0 CHECK (versioning IN (0, 1, 2));

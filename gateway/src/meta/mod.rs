@@ -47,6 +47,7 @@ pub use uploads::{Assemble, CompleteRequest, Completed, PartCommit};
 pub use usage::StoredBytes;
 pub use versions::{NewVersion, Placed};
 
+use accounts::CanonicalIds;
 use writer::Writer;
 
 /// The on-disk format this program writes and reads.
@@ -180,6 +181,7 @@ pub struct Meta {
     writer: Writer,
     readers: SqlitePool,
     configs: Arc<config::ParsedConfigs>,
+    canonical_ids: CanonicalIds,
 }
 
 impl Meta {
@@ -204,8 +206,11 @@ impl Meta {
             .connect_with(options.read_only(true).create_if_missing(false))
             .await
             .map_err(failed)?;
-        let configs = Arc::default();
-        Ok(Self { writer: Writer::start(connection), readers, configs })
+        let canonical_ids = CanonicalIds::load(&readers).await.map_err(|error| match error {
+            MetaError::Database(source) => failed(source),
+            _ => MetaOpenError::Foreign(path.into()),
+        })?;
+        Ok(Self { writer: Writer::start(connection), readers, configs: Arc::default(), canonical_ids })
     }
 
     /// Whether the database answers.

@@ -14,6 +14,9 @@ CREATE TABLE accounts (
     created_ms   BIGINT NOT NULL
 ) WITHOUT ROWID;
 
+-- Grants name accounts by it; any number have none.
+CREATE UNIQUE INDEX accounts_email ON accounts (lower(email)) WHERE email <> '';
+
 CREATE TABLE access_keys (
     id         TEXT PRIMARY KEY,
     account    BLOB NOT NULL REFERENCES accounts (id),

@@ -72,6 +72,9 @@ answers! {
         account: String,
         /// When it was made.
         created: String,
+        /// Whether it has a policy of its own.
+        #[serde(default)]
+        has_policy: bool,
     }
     /// The access keys.
     Keys {
@@ -179,7 +182,7 @@ mod tests {
         }
         check::<NewAccount>(r#"{"name":"a","canonical_id":"c","display_name":"d","email":null}"#);
         check::<NewKey>(r#"{"access_key_id":"i","secret_access_key":"s","account":"a"}"#);
-        check::<Keys>(r#"{"keys":[{"access_key_id":"i","account":"a","created":"t"}]}"#);
+        check::<Keys>(r#"{"keys":[{"access_key_id":"i","account":"a","created":"t","has_policy":true}]}"#);
         check::<Buckets>(
             r#"{"buckets":[{"name":"b","account":"a","objects":1,"bytes":2,"created":"t"}]}"#,
         );

@@ -96,6 +96,7 @@ fn a_folder_leads_to_the_network() {
     assert!(error.to_string().starts_with("no network runs in "), "{error}");
     Endpoint {
         endpoint: "http://127.0.0.1:1".into(),
+        ca_cert: None,
         region: "r".into(),
         access_key_id: "a".into(),
         secret_access_key: "s".into(),

@@ -8,6 +8,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::{Op, Options, Process, Until, run};
+use crate::cli::CaBundle;
 use crate::cli::output::print;
 use crate::client::S3Client;
 use crate::endpoint::Endpoint;
@@ -41,7 +42,7 @@ pub struct BenchArgs {
     )]
     data: Option<PathBuf>,
 
-    /// Any S3 endpoint, http://HOST:PORT.
+    /// Any S3 endpoint, http://HOST:PORT or https://HOST:PORT.
     #[arg(long, value_name = "URL", requires = "access_key", requires = "secret_key")]
     endpoint: Option<String>,
 
@@ -56,6 +57,9 @@ pub struct BenchArgs {
     /// The region to sign for, for --endpoint.
     #[arg(long, value_name = "REGION", default_value = "us-east-1")]
     region: String,
+
+    #[command(flatten)]
+    ca_bundle: CaBundle,
 
     /// Lengths of the objects.
     #[arg(long, value_name = "SIZE,...", value_delimiter = ',', default_value = "4KiB,64MiB", value_parser = parse_size)]
@@ -136,13 +140,7 @@ impl BenchArgs {
     fn target(&self) -> Result<(S3Client, Option<Process>), Failure> {
         if let Some(dir) = &self.data {
             let network = Endpoint::read(dir)?;
-            let client = S3Client::new(
-                &network.endpoint,
-                &network.region,
-                &network.access_key_id,
-                &network.secret_access_key,
-            )?;
-            return Ok((client, network.pid.map(|pid| Process { pid })));
+            return Ok((network.client()?, network.pid.map(|pid| Process { pid })));
         }
         let (Some(endpoint), Some(access_key), Some(secret_key)) =
             (&self.endpoint, &self.access_key, &self.secret_key)
@@ -151,6 +149,6 @@ impl BenchArgs {
         };
         let client = S3Client::new(endpoint, &self.region, access_key, secret_key)
             .map_err(Failure::usage)?;
-        Ok((client, None))
+        Ok((self.ca_bundle.apply(client)?, None))
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use http::{HeaderMap, Method, StatusCode};
 
+use crate::cli::CaBundle;
 use crate::cli::output::print_text;
 use crate::client::{Body, ClientError, S3Client};
 use crate::endpoint::Endpoint;
@@ -35,24 +36,28 @@ Examples:
   until stratos health --data ./data; do sleep 1; done"
 )]
 pub struct HealthArgs {
-    /// What to ask, http://HOST:PORT.
+    /// What to ask, http://HOST:PORT or https://HOST:PORT.
     #[arg(long, value_name = "URL", required_unless_present = "data", conflicts_with = "data")]
     pub endpoint: Option<String>,
 
     /// The folder of a network that runs on this machine (`stratos up DIR`), or of a gateway.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+
+    #[command(flatten)]
+    ca_bundle: CaBundle,
 }
 
 impl HealthArgs {
     /// Asks, prints one line and decides.
     pub async fn run(self) -> Result<(), Failure> {
-        let endpoint = match (self.endpoint, self.data) {
-            (Some(url), _) => url,
-            (None, Some(dir)) => Endpoint::read(&dir)?.endpoint,
+        let client = match (self.endpoint, self.data) {
+            (Some(url), _) => self.ca_bundle.apply(nameless(&url)?)?,
+            (None, Some(dir)) => Endpoint::read(&dir)?.client()?,
             (None, None) => return Err(Failure::usage("say what to ask: --endpoint or --data")),
         };
-        let (status, text) = ask(&endpoint).await?;
+        let endpoint = client.endpoint();
+        let (status, text) = ask(&client).await?;
         let text = text.trim();
         if status == StatusCode::OK {
             return print_text(&format!("{endpoint} is {text}\n"));
@@ -62,12 +67,15 @@ impl HealthArgs {
     }
 }
 
-async fn ask(endpoint: &str) -> Result<(StatusCode, String), Failure> {
-    // Nothing is signed, so there is no key.
-    let client = match S3Client::new(endpoint, "", "", "") {
-        Err(error @ ClientError::Endpoint(_)) => return Err(Failure::usage(error)),
-        other => other?,
-    };
+/// Nothing is signed, so there is no key.
+fn nameless(endpoint: &str) -> Result<S3Client, Failure> {
+    match S3Client::new(endpoint, "", "", "") {
+        Err(error @ ClientError::Endpoint(_)) => Err(Failure::usage(error)),
+        other => Ok(other?),
+    }
+}
+
+async fn ask(client: &S3Client) -> Result<(StatusCode, String), Failure> {
     let url = format!("{}/health/ready", client.endpoint());
     let asked = async {
         let answer =
@@ -75,7 +83,8 @@ async fn ask(endpoint: &str) -> Result<(StatusCode, String), Failure> {
         let status = answer.status;
         Ok((status, String::from_utf8_lossy(&answer.bytes().await?).into_owned()))
     };
-    let slow = |_| ClientError::Timeout { endpoint: endpoint.to_owned(), waited: PATIENCE };
+    let slow =
+        |_| ClientError::Timeout { endpoint: client.endpoint().to_owned(), waited: PATIENCE };
     tokio::time::timeout(PATIENCE, asked).await.map_err(slow)?
 }
 
@@ -85,7 +94,8 @@ mod tests {
     use crate::recorder::{Recorder, answer};
 
     async fn health(endpoint: &str) -> Result<(), Failure> {
-        HealthArgs { endpoint: Some(endpoint.to_owned()), data: None }.run().await
+        let ca_bundle = CaBundle::default();
+        HealthArgs { endpoint: Some(endpoint.to_owned()), data: None, ca_bundle }.run().await
     }
 
     #[tokio::test]
@@ -103,7 +113,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_address_is_a_usage_error_and_nobody_there_is_not() {
-        assert_eq!(health("https://h").await.unwrap_err().code(), 2);
+        assert_eq!(health("ftp://h").await.unwrap_err().code(), 2);
         let failure = health("http://127.0.0.1:1").await.unwrap_err();
         assert_eq!(failure.code(), 1);
         assert!(failure.to_string().starts_with("cannot connect to "), "{failure}");

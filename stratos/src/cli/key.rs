@@ -1,5 +1,7 @@
 //! `stratos key`: access keys of accounts.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -15,6 +17,7 @@ use crate::exit::Failure;
 Examples:
   stratos account create alice --data ./data
   stratos key create --account alice --data ./data
+  stratos key create --account alice --policy read-only.json --data ./data
   stratos key list --data ./data
   stratos key delete SKABCDEFGHIJKLMNOPQR --data ./data")]
 pub struct KeyArgs {
@@ -29,6 +32,10 @@ enum KeyCommand {
         /// Whose key it is.
         #[arg(long, value_name = "NAME")]
         account: String,
+        /// A policy (JSON) that its requests must fit, besides what the account may do;
+        /// - reads it from standard input.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
         #[command(flatten)]
         reach: Reach,
     },
@@ -53,8 +60,12 @@ impl KeyArgs {
     /// Does it.
     pub async fn run(self) -> Result<(), Failure> {
         match self.command {
-            KeyCommand::Create { account, reach } => {
-                let key = reach.client()?.create_key(&account).await?;
+            KeyCommand::Create { account, policy, reach } => {
+                let client = reach.client()?;
+                let key = match policy {
+                    Some(file) => client.create_key_with_policy(&account, &read(&file)?).await?,
+                    None => client.create_key(&account).await?,
+                };
                 print(reach.json, &key, || {
                     facts([
                         ("account", key.account.clone()),
@@ -75,10 +86,23 @@ impl KeyArgs {
     }
 }
 
+/// The text of a policy.
+fn read(file: &Path) -> Result<String, Failure> {
+    let text = match file == Path::new("-") {
+        true => std::io::read_to_string(std::io::stdin()),
+        false => std::fs::read_to_string(file),
+    };
+    text.map_err(|error| {
+        Failure::usage(format!("cannot read the policy {}: {error}", file.display()))
+    })
+}
+
 fn table(keys: &Keys) -> String {
-    let mut table = Table::new(&["ACCESS KEY ID", "ACCOUNT", "CREATED"]);
+    let mut table = Table::new(&["ACCESS KEY ID", "ACCOUNT", "CREATED", "POLICY"]);
     for key in &keys.keys {
-        table.row([key.access_key_id.clone(), key.account.clone(), key.created.clone()]);
+        let policy = if key.has_policy { "its own" } else { "-" };
+        let (id, account) = (key.access_key_id.clone(), key.account.clone());
+        table.row([id, account, key.created.clone(), policy.to_owned()]);
     }
     table.to_string()
 }

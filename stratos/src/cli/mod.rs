@@ -26,7 +26,7 @@ pub mod up;
 
 use clap::{Parser, Subcommand};
 
-pub use crate::cli::reach::Reach;
+pub use crate::cli::reach::{CaBundle, Reach};
 use crate::telemetry::LogFormat;
 
 /// S3 storage on disks of many owners: erasure-coded, encrypted, and paid by traffic.

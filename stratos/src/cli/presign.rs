@@ -8,7 +8,6 @@ use http::Method;
 use serde_json::json;
 
 use crate::cli::output::print;
-use crate::client::S3Client;
 use crate::endpoint::Endpoint;
 use crate::exit::Failure;
 use crate::units::parse_duration;
@@ -64,12 +63,7 @@ impl PresignArgs {
     /// Does it. Signing needs no running network, only its endpoint file.
     pub fn run(self) -> Result<(), Failure> {
         let network = Endpoint::read(&self.data)?;
-        let client = S3Client::new(
-            &network.endpoint,
-            &network.region,
-            &network.access_key_id,
-            &network.secret_access_key,
-        )?;
+        let client = network.client()?;
         let (method, ObjectUri { bucket, key }) = (Method::from(self.method), self.object);
         // What is refused here is the expiry or the name: the command line.
         let url = client

@@ -1,10 +1,12 @@
-//! `--data DIR` and `--admin URL`: which network a command asks.
+//! `--data DIR` and `--admin URL`: which network a command asks. `--ca-bundle`:
+//! whom it believes there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::admin::{AdminClient, AdminError};
+use crate::client::{S3Client, SYSTEM_BUNDLE, Trust, TrustError};
 
 /// The network to ask, and how to answer.
 #[derive(Clone, Debug, Args)]
@@ -32,5 +34,24 @@ impl Reach {
             (None, Some(dir)) => AdminClient::of_dir(dir),
             (None, None) => Err(AdminError::NoTarget),
         }
+    }
+}
+
+/// Whom to believe behind `--endpoint https://...`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CaBundle {
+    /// Certificates (PEM) that vouch for an https endpoint [default: those of the system]
+    #[arg(long, value_name = "FILE", env = "AWS_CA_BUNDLE", requires = "endpoint")]
+    ca_bundle: Option<PathBuf>,
+}
+
+impl CaBundle {
+    /// The client, which believes the servers that these certificates vouch for.
+    pub fn apply(&self, client: S3Client) -> Result<S3Client, TrustError> {
+        if !client.endpoint().starts_with("https://") {
+            return Ok(client);
+        }
+        let file = self.ca_bundle.as_deref().unwrap_or(Path::new(SYSTEM_BUNDLE));
+        Ok(client.trusting(Trust::issuers(file)?))
     }
 }

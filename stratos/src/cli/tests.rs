@@ -63,6 +63,11 @@ fn the_documented_commands_are_understood() {
         "stratos completions zsh",
         "stratos health --data d",
         "stratos health --endpoint http://h:1",
+        "stratos health --endpoint https://h:1 --ca-bundle f",
+        "stratos bench --endpoint https://h:1 --access-key a --secret-key s --ca-bundle f",
+        "stratos up d --tls --tls-name s3.example.org --tls-name 10.0.0.7",
+        "stratos key create --account a --policy p.json --data d",
+        "stratos key create --account a --policy - --data d",
         "stratos node -c n.toml --advertise h:1 --invite-file f",
     ] {
         if let Err(error) = parse(line) {
@@ -93,6 +98,8 @@ fn wrong_command_lines_are_refused() {
     check("stratos up d --epoch 600", ErrorKind::ValueValidation);
     check("stratos up d --epoch 8d", ErrorKind::ValueValidation);
     check("stratos up d --region US", ErrorKind::ValueValidation);
+    check("stratos up d --tls-name h", ErrorKind::MissingRequiredArgument);
+    check("stratos up d --tls --tls-name https://h", ErrorKind::ValueValidation);
     check("stratos up d --listen 9000", ErrorKind::ValueValidation);
     check("stratos key create --data d", ErrorKind::MissingRequiredArgument);
     check("stratos key list --data d --admin http://h:1", ErrorKind::ArgumentConflict);

@@ -10,7 +10,7 @@ use erasure::Scheme;
 
 use crate::cli::output::print_text;
 use crate::cli::signals::Signals;
-use crate::cluster::{Cluster, ClusterOptions, Fixed};
+use crate::cluster::{Cluster, ClusterOptions, Fixed, is_tls_name};
 use crate::config::is_region;
 use crate::endpoint::{Endpoint, FILE_NAME};
 use crate::exit::Failure;
@@ -30,6 +30,7 @@ finds the network by `--data DIR`.
 Examples:
   stratos up ./data
   stratos up ./data --listen 0.0.0.0:9000
+  stratos up ./data --listen 0.0.0.0:9000 --tls --tls-name s3.example.org
   stratos up ./data --nodes 12 --scheme 8+4
   stratos up ./data --listen 127.0.0.1:0 --epoch 5s    # for development: any port, fast epochs")]
 pub struct UpArgs {
@@ -40,6 +41,17 @@ pub struct UpArgs {
     /// Where S3 is served. Port 0 picks a free one.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9000")]
     pub listen: SocketAddr,
+
+    /// Serve HTTPS. The first start makes a certificate that is signed by itself, for
+    /// localhost, 127.0.0.1 and ::1, in DIR/tls/cert.pem and key.pem. Your own may be put
+    /// there instead; changed files are used at once.
+    #[arg(long)]
+    pub tls: bool,
+
+    /// Another name or IP that the certificate is made for; may be repeated. *.NAME is for
+    /// all names below NAME.
+    #[arg(long, value_name = "NAME", requires = "tls", value_parser = parse_tls_name)]
+    pub tls_name: Vec<String>,
 
     /// How many storage nodes run. Fixed at the first start [default: 6, or what DIR has]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=64))]
@@ -69,6 +81,13 @@ fn parse_region(text: &str) -> Result<String, String> {
     }
 }
 
+fn parse_tls_name(text: &str) -> Result<String, String> {
+    match is_tls_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err("write a host name such as s3.example.org, or an IP".to_owned()),
+    }
+}
+
 fn parse_epoch(text: &str) -> Result<Duration, String> {
     let epoch = parse_duration(text).map_err(|error| error.to_string())?;
     let (min, max) = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
@@ -82,6 +101,7 @@ impl UpArgs {
         let options = ClusterOptions {
             dir: self.dir,
             listen: self.listen,
+            tls: self.tls.then_some(self.tls_name),
             fixed: Fixed {
                 nodes: self.nodes,
                 scheme: self.scheme,
@@ -112,14 +132,21 @@ impl UpArgs {
 /// What to paste where. The secret is shown on a terminal only: what is piped
 /// ends in logs.
 fn greeting(cluster: &Cluster) -> String {
+    let at = cluster.endpoint();
     let Endpoint { endpoint, region, access_key_id: id, secret_access_key, admin_endpoint, .. } =
-        cluster.endpoint();
+        at;
     let file = cluster.dir().join(FILE_NAME);
     let secret = if std::io::stdout().is_terminal() {
         secret_access_key.clone()
     } else {
         format!("(in {})", file.display())
     };
+    // What clients have to be told of a certificate that nobody vouches for.
+    let ca = at.ca_cert.as_ref().map(|path| path.display().to_string());
+    let line = |form: &dyn Fn(&String) -> String| ca.as_ref().map(form).unwrap_or_default();
+    let fact = line(&|ca| format!("  certificate {ca}\n"));
+    let aws = line(&|ca| format!("  export AWS_CA_BUNDLE='{ca}'    # or: aws --ca-bundle FILE\n"));
+    let rclone = line(&|ca| format!(" --ca-cert '{ca}'"));
     let (scheme, nodes) = (cluster.folder().scheme(), cluster.folder().nodes());
     format!(
         "\
@@ -130,15 +157,16 @@ stratos is up: {nodes} nodes, scheme {scheme}, data in {dir}
   access key  {id}
   secret      {secret}
   admin       {admin_endpoint}
-
+{fact}
 aws-cli:
+{aws}\
   export AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY='{secret}' AWS_DEFAULT_REGION={region}
   aws --endpoint-url {endpoint} s3 mb s3://photos
 
 rclone:
   rclone config create stratos s3 provider=Other endpoint={endpoint} region={region} \\
     access_key_id={id} secret_access_key='{secret}' force_path_style=true
-  rclone mkdir stratos:photos
+  rclone mkdir stratos:photos{rclone}
 
 Ctrl-C stops it in good order.
 ",

@@ -1,4 +1,4 @@
-//! An S3 client: signed requests to one endpoint, path style, plain HTTP.
+//! An S3 client: signed requests to one endpoint, path style, by HTTP or HTTPS.
 //!
 //! [`S3Client::send`] sends anything; [`ops`] has the operations that the
 //! program and its tests use, as methods. Bodies stream in both directions, and
@@ -12,12 +12,14 @@ pub mod ops;
 mod request;
 mod response;
 mod sign;
+mod trust;
 pub mod xml;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -27,6 +29,7 @@ pub use crate::client::body::{Body, PayloadHash, repeated};
 pub use crate::client::request::Request;
 pub use crate::client::response::Response;
 use crate::client::sign::{Signer, ToSign};
+pub use crate::client::trust::{SYSTEM_BUNDLE, Trust, TrustError};
 use crate::client::xml::XmlError;
 
 /// Presigned addresses live for a week at most.
@@ -44,8 +47,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(900);
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// The endpoint is not an address that this client can use.
-    #[error("{0:?} is not an endpoint: write it as http://HOST:PORT (https is not supported here)")]
+    #[error("{0:?} is not an endpoint: write it as http://HOST:PORT or https://HOST:PORT")]
     Endpoint(String),
+    /// The file with the certificates to believe in.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// A header cannot be signed.
     #[error("header {0} is not plain ASCII text: encode it first")]
     Header(String),
@@ -121,13 +127,14 @@ impl ClientError {
 /// A client of one endpoint with one key. Clones share the connections.
 #[derive(Clone)]
 pub struct S3Client {
-    http: Client<HttpConnector, Body>,
+    http: Client<Connector, Body>,
     endpoint: Arc<str>,
     signer: Arc<Signer>,
 }
 
 impl S3Client {
-    /// A client of `endpoint`, which is `http://HOST:PORT`.
+    /// A client of `endpoint`, which is `http://HOST:PORT` or `https://HOST:PORT`;
+    /// for the latter, say whom to believe by [`S3Client::trusting`].
     pub fn new(
         endpoint: &str,
         region: &str,
@@ -135,10 +142,17 @@ impl S3Client {
         secret_key: &str,
     ) -> Result<Self, ClientError> {
         Ok(Self {
-            http: http_client(),
+            http: http_client(Trust::Nobody),
             endpoint: parse_endpoint(endpoint)?.into(),
             signer: Arc::new(Signer::new(region, access_key, secret_key)),
         })
+    }
+
+    /// The same client, which believes that this is the server.
+    #[must_use]
+    pub fn trusting(mut self, trust: Trust) -> Self {
+        self.http = http_client(trust);
+        self
     }
 
     /// The endpoint, without a slash at its end.
@@ -228,8 +242,11 @@ impl S3Client {
     }
 }
 
+/// How connections are made, plain or over TLS.
+pub(crate) type Connector = HttpsConnector<HttpConnector>;
+
 /// A pooled HTTP/1.1 client, as both clients of this crate use it.
-pub(crate) fn http_client<B>() -> Client<HttpConnector, B>
+pub(crate) fn http_client<B>(trust: Trust) -> Client<Connector, B>
 where
     B: http_body::Body + Send + 'static,
     B::Data: Send,
@@ -238,21 +255,28 @@ where
     // Small requests otherwise wait 40 ms for the peer's delayed ACK.
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    // What is above it speaks TLS.
+    connector.enforce_http(false);
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(trust.config())
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(connector);
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT)
         .build(connector)
 }
 
-/// Checks `http://HOST:PORT` and returns it without a slash at its end.
+/// Checks `http://HOST:PORT` or `https://HOST:PORT` and returns it without a slash at its end.
 pub(crate) fn parse_endpoint(text: &str) -> Result<String, ClientError> {
     let wrong = || ClientError::Endpoint(text.to_owned());
     let uri: Uri = text.parse().map_err(|_| wrong())?;
-    let plain = uri.scheme_str() == Some("http")
+    let good = matches!(uri.scheme_str(), Some("http" | "https"))
         && uri.path() == "/"
         && uri.query().is_none()
         && uri.host().is_some_and(|host| !host.is_empty());
-    if !plain {
+    if !good {
         return Err(wrong());
     }
     Ok(text.trim_end_matches('/').to_owned())

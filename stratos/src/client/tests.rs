@@ -177,7 +177,8 @@ fn endpoints() {
     check("http://127.0.0.1:9000", Some("http://127.0.0.1:9000"));
     check("http://localhost/", Some("http://localhost"));
     check("http://[::1]:9000", Some("http://[::1]:9000"));
-    check("https://127.0.0.1:9000", None);
+    check("https://127.0.0.1:9000", Some("https://127.0.0.1:9000"));
+    check("ftp://127.0.0.1:9000", None);
     check("127.0.0.1:9000", None);
     check("http://host/path", None);
     check("http://host/?a", None);

@@ -14,8 +14,16 @@ use thiserror::Error;
 const FORMAT: u32 = 1;
 
 /// What a folder of ours may hold.
-const OURS: [&str; 7] =
-    ["lock", "network.json", "network.incoming", "endpoint.json", "gateway", "ledger", "nodes"];
+const OURS: [&str; 8] = [
+    "lock",
+    "network.json",
+    "network.incoming",
+    "endpoint.json",
+    "gateway",
+    "ledger",
+    "nodes",
+    "tls",
+];
 
 /// What is fixed at the first start. `None` is the default, or what the folder
 /// has.

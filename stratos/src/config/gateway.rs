@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use erasure::Scheme;
+use gateway::http::listener::TlsFiles;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Checker, ConfigError, LedgerTable, LedgerTarget, quoted, read};
@@ -19,6 +20,9 @@ const INLINE_MAX: u64 = 64 * 1024;
 pub struct GatewayFile {
     pub dir: PathBuf,
     pub listen: String,
+    pub tls_cert: PathBuf,
+    pub tls_key: PathBuf,
+    pub tls_listen: String,
     pub admin_listen: String,
     pub region: String,
     pub scheme: String,
@@ -39,6 +43,9 @@ impl Default for GatewayFile {
         Self {
             dir: "/var/lib/stratos/gateway".into(),
             listen: "127.0.0.1:9000".into(),
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            tls_listen: String::new(),
             admin_listen: "127.0.0.1:9001".into(),
             region: "us-east-1".into(),
             scheme: "4+2".into(),
@@ -63,6 +70,10 @@ pub struct GatewayConfig {
     pub dir: PathBuf,
     /// Where S3 is served.
     pub listen: SocketAddr,
+    /// Certificate and key: S3 is served by HTTPS.
+    pub tls: Option<TlsFiles>,
+    /// A port of its own for HTTPS, beside plain HTTP.
+    pub tls_listen: Option<SocketAddr>,
     /// Where the admin API is served.
     pub admin_listen: SocketAddr,
     /// The region that requests are signed for.
@@ -108,7 +119,18 @@ impl GatewayFile {
         let checker = Checker { path };
         let scheme: Scheme =
             checker.text("scheme", &self.scheme, "write DATA+PARITY such as 4+2")?;
+        let tls = check_tls(checker, self.tls_cert, self.tls_key)?;
+        let tls_listen = checker.optional_listen("tls_listen", &self.tls_listen)?;
+        if tls_listen.is_some() && tls.is_none() {
+            return checker.refuse(
+                "tls_listen",
+                quoted(&self.tls_listen),
+                "needs a certificate: write tls_cert and tls_key, too",
+            );
+        }
         Ok(GatewayConfig {
+            tls,
+            tls_listen,
             dir: checker.dir(&self.dir)?,
             listen: checker.listen("listen", &self.listen)?,
             admin_listen: checker.listen("admin_listen", &self.admin_listen)?,
@@ -135,6 +157,23 @@ impl GatewayFile {
             )?,
             ledger: checker.ledger(&self.ledger)?,
         })
+    }
+}
+
+fn check_tls(
+    checker: Checker<'_>,
+    cert: PathBuf,
+    key: PathBuf,
+) -> Result<Option<TlsFiles>, ConfigError> {
+    match (cert.as_os_str().is_empty(), key.as_os_str().is_empty()) {
+        (true, true) => Ok(None),
+        (false, false) => Ok(Some(TlsFiles { cert, key })),
+        (true, false) => {
+            checker.refuse("tls_cert", "\"\"", "is empty, but tls_key is not: write both")
+        }
+        (false, true) => {
+            checker.refuse("tls_key", "\"\"", "is empty, but tls_cert is not: write both")
+        }
     }
 }
 

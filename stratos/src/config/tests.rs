@@ -53,6 +53,10 @@ fn a_gateway_is_configured() {
     assert_eq!(config.buffer_bytes, 512 << 20);
     assert_eq!(config.ledger.addr.to_string(), "ledger:4400");
     assert_eq!(config.ledger.id.to_string(), KEY);
+    let tls = gateway("tls_cert = \"c\"\ntls_key = \"k\"\ntls_listen = \"0.0.0.0:9443\"");
+    let tls = tls.expect("a configuration");
+    assert_eq!(tls.tls.expect("files").key, Path::new("k"));
+    assert_eq!(tls.tls_listen.expect("a port").port(), 9443);
     assert!(gateway("").is_ok(), "the defaults and a ledger are enough");
 }
 
@@ -87,6 +91,12 @@ fn a_wrong_gateway_is_refused() {
         "domains = [\"http://s3\"]",
         "g.toml: domains = \"http://s3\" is not a domain: write it in lower case without scheme \
          and port, such as s3.example.org",
+    );
+    check("tls_key = \"k\"", "g.toml: tls_cert = \"\" is empty, but tls_key is not: write both");
+    check("tls_cert = \"c\"", "g.toml: tls_key = \"\" is empty, but tls_cert is not: write both");
+    check(
+        "tls_listen = \"0.0.0.0:9443\"",
+        "g.toml: tls_listen = \"0.0.0.0:9443\" needs a certificate: write tls_cert and tls_key, too",
     );
     check("dir = \"\"", "g.toml: dir = \"\" is empty: name the folder of this role's data");
     check("max_connections = 0", "g.toml: max_connections = 0 is out of range: write 1 to 1000000");

@@ -65,6 +65,8 @@ fn settings(
     Ok(gateway::Settings {
         dir: config.dir,
         listen: config.listen,
+        tls: config.tls,
+        tls_listen: config.tls_listen,
         admin_listen: config.admin_listen,
         region: config.region,
         scheme: config.scheme,

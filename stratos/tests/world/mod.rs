@@ -34,10 +34,20 @@ impl World {
     }
 
     pub async fn start_with(fixed: Fixed) -> Self {
+        Self::start_as(fixed, None).await
+    }
+
+    /// The same by HTTPS.
+    pub async fn start_with_tls() -> Self {
+        Self::start_as(Fixed::default(), Some(Vec::new())).await
+    }
+
+    async fn start_as(fixed: Fixed, tls: Option<Vec<String>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = ClusterOptions {
             dir: folder.path().join("data"),
             listen: "127.0.0.1:0".parse().unwrap(),
+            tls,
             fixed,
         };
         let cluster = Cluster::start(options.clone()).await.unwrap();
@@ -88,9 +98,8 @@ impl World {
 
 fn clients(cluster: &Cluster) -> (S3Client, AdminClient) {
     let at = cluster.endpoint();
-    let s3 = S3Client::new(&at.endpoint, &at.region, &at.access_key_id, &at.secret_access_key);
     let admin = AdminClient::new(&at.admin_endpoint, at.admin_token.clone()).unwrap();
-    (s3.unwrap(), admin)
+    (at.client().unwrap(), admin)
 }
 
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) {

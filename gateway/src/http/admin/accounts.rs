@@ -10,11 +10,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Admin, Problem, rfc3339};
+use crate::auth::policy::Policy;
 use crate::gateway::now_ms;
 use crate::meta::{Account, MetaError};
 
 /// Longest name of an account.
 const NAME_MAX: usize = 64;
+/// Longest e-mail address.
+const EMAIL_MAX: usize = 254;
+/// Longest policy of a key, in bytes.
+const KEY_POLICY_MAX: usize = 20 * 1024;
 
 fn line(account: &Account) -> Value {
     json!({
@@ -50,6 +55,9 @@ pub(super) async fn create(
     // These are shown in answers to S3 clients.
     if new.display_name.iter().chain(&new.email).any(|text| text.contains(char::is_control)) {
         return Err(bad("display_name and email may not contain control characters"));
+    }
+    if new.email.as_ref().is_some_and(|email| email.len() > EMAIL_MAX) {
+        return Err(bad(format!("email may have at most {EMAIL_MAX} bytes")));
     }
     let account = Account {
         id: AccountId(protocol::keys::random()),
@@ -99,6 +107,8 @@ pub(super) async fn show(
 #[serde(deny_unknown_fields)]
 pub(super) struct NewKey {
     account: String,
+    /// A policy as JSON, or as text that is JSON.
+    policy: Option<Value>,
 }
 
 pub(super) async fn create_key(
@@ -107,13 +117,30 @@ pub(super) async fn create_key(
 ) -> Result<Json<Value>, Problem> {
     let Json(new) = body?;
     let gateway = &admin.gateway;
+    let policy = new.policy.map(check_policy).transpose()?;
     let account = gateway.meta.account_named(&new.account).await?;
-    let made = gateway.credentials.create(&gateway.meta, &gateway.master, account.id, None).await?;
+    let made =
+        gateway.credentials.create(&gateway.meta, &gateway.master, account.id, policy).await?;
     Ok(Json(json!({
         "access_key_id": made.id,
         "secret_access_key": made.secret.as_str(),
         "account": account.name,
     })))
+}
+
+/// The text of a policy that the gateway understands.
+fn check_policy(policy: Value) -> Result<String, Problem> {
+    let text = match policy {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    if text.len() > KEY_POLICY_MAX {
+        return Err(bad(format!("the policy has {} bytes, at most {KEY_POLICY_MAX}", text.len())));
+    }
+    match Policy::parse_identity(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(bad(format!("the policy is refused: {error}"))),
+    }
 }
 
 #[derive(Deserialize)]
@@ -140,6 +167,7 @@ pub(super) async fn keys(
                 "access_key_id": key.id,
                 "account": owner.name,
                 "created": rfc3339(key.created_ms),
+                "has_policy": key.policy.is_some(),
             }));
         }
     }
