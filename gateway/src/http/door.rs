@@ -14,18 +14,20 @@ use tracing::Instrument;
 use super::guard::Guarded;
 use super::health::is_health;
 use super::listener::{Peer, RequestBody};
+use crate::access_log::Logger;
 
 /// What answers on the S3 port.
 #[derive(Clone)]
 pub struct Door<S> {
     s3: Guarded<S>,
     health: Router,
+    logger: Logger,
 }
 
 impl<S> Door<S> {
     /// Puts the two behind one door.
-    pub fn new(s3: Guarded<S>, health: Router) -> Self {
-        Self { s3, health }
+    pub fn new(s3: Guarded<S>, health: Router, logger: Logger) -> Self {
+        Self { s3, health, logger }
     }
 }
 
@@ -55,13 +57,18 @@ where
             status = tracing::field::Empty,
         );
         let is_health = is_health(&parts);
-        let request = Request::from_parts(parts, body);
+        let mut request = Request::from_parts(parts, body);
+        let logger = self.logger.clone();
+        let entry = if is_health { None } else { logger.begin(&mut request) };
         let (s3, health, inside) = (self.s3.clone(), self.health.clone(), span.clone());
         let answer = async move {
             let answer =
                 if is_health { ask(health, request).await } else { s3.oneshot(request).await };
             if let Ok(response) = &answer {
                 inside.record("status", response.status().as_u16());
+                if let Some(entry) = entry {
+                    logger.end(entry, response);
+                }
             }
             tracing::debug!("answered");
             answer

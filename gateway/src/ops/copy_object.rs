@@ -15,10 +15,11 @@ use super::checksums::{Fields, parse_name};
 use super::conditions::{self, ReadConditions};
 use super::encryption::{self, KeyOf};
 use super::wanted::Wanted;
-use super::{LOOKS, etag, timestamp};
+use super::{LOOKS, announce, etag, timestamp};
 use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::error::{busy, not_implemented, refuse};
+use crate::events::Name;
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::{
     Attributes, Bucket, ChecksumAlgorithm, MetaError, NewVersion, Part, Placed, Precondition,
@@ -55,6 +56,7 @@ pub async fn run(
         let wanted = Wanted::new(gateway, caller, &bucket, &input.key, given, now).await?;
         let mut new = copied(gateway, &bucket, &input, wanted, source).await?;
         new.owner = access::owner_of_new(caller, &bucket);
+        new.events = announce::of(gateway, caller, &bucket, &input.key, &[Name::Copy]);
         match commit::version(gateway, NewVersion { precondition: precondition.clone(), ..new })
             .await
         {
@@ -152,6 +154,7 @@ async fn copied(
         etag: parts.etag,
         attributes: kept,
         owner: None,
+        events: Vec::new(),
         lock,
         entropy: super::entropy(),
         parts: parts.placed,

@@ -29,6 +29,7 @@ pub mod upload_part_copy;
 
 pub mod access;
 pub mod acls;
+pub mod announce;
 pub mod append;
 pub mod attributes;
 pub mod checksums;
