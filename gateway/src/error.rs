@@ -8,6 +8,7 @@ use s3s::{S3Error, S3ErrorCode};
 
 use crate::auth::identity::Denied;
 use crate::gateway::Overloaded;
+use crate::http::guard::BodyFault;
 use crate::meta::MetaError;
 use crate::object::cipher::OpenError;
 use crate::object::download::ReadError;
@@ -158,38 +159,18 @@ impl From<ReadError> for S3Error {
     }
 }
 
-/// What was wrong with a body. The types of `s3s` for this are private, their
-/// texts are all that can be told apart. What the guard found at fault it
-/// answers itself.
+/// What was wrong with a body.
 fn body_error(error: &(dyn std::error::Error + 'static)) -> S3Error {
-    use S3ErrorCode as Code;
-    let text = error.to_string();
-    tracing::debug!(error = %text, "body refused");
-    if text.contains("Sha256Mismatch") {
-        return custom(
-            "XAmzContentSHA256Mismatch",
-            StatusCode::BAD_REQUEST,
-            "The provided 'x-amz-content-sha256' header does not match what was computed.",
-        );
-    }
-    if text.contains("SignatureMismatch") {
-        return refuse(
-            Code::SignatureDoesNotMatch,
-            "The request signature we calculated does not match the signature you provided.",
-        );
-    }
-    if text.contains("FormatError") || text.contains("TooLarge") || text.contains("TooMany") {
-        return refuse(Code::InvalidRequest, "The body is not well-formed aws-chunked encoding.");
-    }
-    refuse(
-        Code::IncompleteBody,
-        "You did not provide the number of bytes specified by the Content-Length HTTP header.",
-    )
+    // Whatever does not come from the guard broke off on the way.
+    let fault = error.downcast_ref().copied().unwrap_or(BodyFault::Cut);
+    let refusal = fault.refusal();
+    custom(refusal.code.as_str(), refusal.status, refusal.message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::guard::ChunkError;
 
     #[test]
     fn a_code_that_s3s_does_not_name_has_its_status() {
@@ -202,15 +183,19 @@ mod tests {
 
     #[test]
     fn a_body_that_is_not_what_was_signed_is_the_fault_of_the_client() {
-        for (text, code) in [
-            ("UploadStreamError: Sha256Mismatch", "XAmzContentSHA256Mismatch"),
-            ("AwsChunkedStreamError: SignatureMismatch", "SignatureDoesNotMatch"),
-            ("AwsChunkedStreamError: FormatError", "InvalidRequest"),
-            ("AwsChunkedStreamError: Incomplete", "IncompleteBody"),
+        for (fault, code, status) in [
+            (BodyFault::Hash, "XAmzContentSHA256Mismatch", 400),
+            (BodyFault::Chunks(ChunkError::Signature), "SignatureDoesNotMatch", 403),
+            (BodyFault::Chunks(ChunkError::Malformed), "InvalidRequest", 400),
+            (BodyFault::Chunks(ChunkError::Unfinished), "IncompleteBody", 400),
+            (BodyFault::TooSlow, "RequestTimeout", 400),
         ] {
-            let error = body_error(&std::io::Error::other(text));
+            let error: s3s::StdError = Box::new(fault);
+            let error = S3Error::from(UploadError::Body(error));
             assert_eq!(error.code().as_str(), code);
-            assert!(error.status_code().unwrap().is_client_error(), "{code}");
+            assert_eq!(error.status_code().unwrap(), status, "{code}");
         }
+        let other = body_error(&std::io::Error::other("x"));
+        assert_eq!(other.code().as_str(), "IncompleteBody");
     }
 }

@@ -24,15 +24,20 @@ use crate::auth::credentials::Credentials;
 use crate::gateway::{Gateway, now_ms};
 use crate::http::admin::{self, Admin};
 use crate::http::door::Door;
+use crate::http::form::Forms;
 use crate::http::guard::{Domains, Guard, GuardSettings, Guarded};
 use crate::http::health;
-use crate::http::listener::{HttpLimits, HttpStats, serve};
+use crate::http::inside::Inside;
+use crate::http::listener::{HttpLimits, HttpStats, LOOK_EVERY, Port, Tls, TlsError, serve};
 use crate::http::metrics::Metrics;
+use crate::http::web::Web;
 use crate::master::{self, MasterKeyError};
 use crate::meta::{Account, Meta, MetaError, MetaOpenError};
 use crate::meter::Meter;
 use crate::nodes::quic::QuicNodes;
 use crate::nodes::registry::Registry;
+use crate::object::keyring;
+use crate::ops::encryption::DEFAULT_KMS_KEY;
 use crate::s3;
 use crate::settings::{Settings, SettingsError};
 use crate::upkeep::funds::Funds;
@@ -77,6 +82,9 @@ pub enum OpenError {
     /// A port cannot be had.
     #[error("cannot listen on {0}: {1}; choose another address or stop what uses it")]
     Listen(SocketAddr, io::Error),
+    /// Certificate and key cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// No socket to reach nodes from.
     #[error("cannot open a UDP socket: {0}")]
     Socket(io::Error),
@@ -97,8 +105,12 @@ pub struct GatewayServer {
     nodes: Arc<QuicNodes>,
     client: Arc<LedgerClient>,
     s3: TcpListener,
+    tls: Option<Arc<Tls>>,
+    /// The port of HTTPS, if it is another one.
+    s3_tls: Option<TcpListener>,
     admin: TcpListener,
     domains: Domains,
+    sites: Domains,
     token: String,
     /// Held as long as the folder is ours.
     _lock: File,
@@ -153,8 +165,10 @@ impl GatewayServer {
     pub async fn open(settings: Settings) -> Result<Self, OpenError> {
         settings.check()?;
         self_test(settings.engine)?;
-        let domains = Domains::parse(&settings.domains)
-            .map_err(|error| OpenError::Domains(error.to_string()))?;
+        let parse = |names: &[String]| {
+            Domains::parse(names).map_err(|error| OpenError::Domains(error.to_string()))
+        };
+        let (domains, sites) = (parse(&settings.domains)?, parse(&settings.website_domains)?);
         let dir = settings.dir.clone();
         make_private(&dir)?;
         let lock = lock(&dir)?;
@@ -162,7 +176,12 @@ impl GatewayServer {
         let meta_path = dir.join("meta.sqlite");
         let is_new = !meta_path.exists();
         let master = master::load_or_create(&dir.join("master.key"), is_new)?;
+        let tls = settings.tls.clone().map(Tls::load).transpose()?;
         let s3 = listen(settings.listen).await?;
+        let s3_tls = match settings.tls_listen {
+            Some(addr) => Some(listen(addr).await?),
+            None => None,
+        };
         let admin = listen(settings.admin_listen).await?;
         let meta = Meta::open(&meta_path).await?;
         // Whoever was writing when the last process ended is gone.
@@ -192,7 +211,21 @@ impl GatewayServer {
             settings,
         });
         let token = admin_token(&dir)?;
-        Ok(Self { gateway, nodes, client, s3, admin, domains, token, _lock: lock })
+        keyring::make(&gateway, &[DEFAULT_KMS_KEY.to_owned()]).await?;
+        keyring::make(&gateway, &gateway.settings.kms_keys).await?;
+        Ok(Self {
+            gateway,
+            nodes,
+            client,
+            s3,
+            tls,
+            s3_tls,
+            admin,
+            domains,
+            sites,
+            token,
+            _lock: lock,
+        })
     }
 
     /// The gateway itself.
@@ -203,6 +236,11 @@ impl GatewayServer {
     /// Where S3 is served.
     pub fn s3_addr(&self) -> io::Result<SocketAddr> {
         self.s3.local_addr()
+    }
+
+    /// Whether S3 is served over TLS there.
+    pub fn s3_is_tls(&self) -> bool {
+        self.tls.is_some() && self.s3_tls.is_none()
     }
 
     /// Where the admin API is served.
@@ -246,16 +284,22 @@ impl GatewayServer {
 
     /// Serves until `stop`, then finishes what is under way.
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
-        let Self { gateway, nodes, client, s3, admin, domains, token, _lock } = self;
+        let Self { gateway, nodes, client, s3, tls, s3_tls, admin, domains, sites, token, _lock } =
+            self;
         let stats = Arc::new(HttpStats::default());
+        let keys = gateway.clone();
         let guard = Guard::new(GuardSettings {
             region: gateway.settings.region.clone(),
             domains: domains.clone(),
+            resolve: Arc::new(move |key, token| keys.credentials.resolve(key, token)),
             now: OffsetDateTime::now_utc,
         });
         let logger = Logger::new(gateway.clone(), domains.clone());
-        let service = Guarded::new(Arc::new(guard), s3::service(gateway.clone(), domains));
-        let door = Door::new(service, health::router(gateway.clone(), stats.clone()), logger);
+        let inner = s3::service(gateway.clone(), domains.clone());
+        let forms = Forms::new(gateway.clone(), domains.clone(), inner);
+        let service = Guarded::new(Arc::new(guard), Inside::new(gateway.clone(), forms));
+        let web = Web::new(gateway.clone(), domains, sites);
+        let door = Door::new(web, service, health::router(gateway.clone(), stats.clone()), logger);
         let limits = HttpLimits {
             max_connections: gateway.settings.max_connections,
             ..HttpLimits::default()
@@ -280,11 +324,19 @@ impl GatewayServer {
         loops.spawn(logs::run(gateway.clone(), after.child_token()));
         loops.spawn(settle::run(gateway.clone(), client.clone(), heard, after.child_token()));
 
+        if let Some(tls) = tls.clone() {
+            loops.spawn(tls.follow(LOOK_EVERY, after.child_token()));
+        }
+        let ports = match s3_tls {
+            Some(other) => vec![s3.into(), Port { socket: other, tls }],
+            None => vec![Port { socket: s3, tls }],
+        };
+
         let (admin_limits, admin_stats) = (HttpLimits::default(), Arc::new(HttpStats::default()));
         let served = tokio::join!(
-            serve(s3, door, limits, stats, stop.child_token()),
+            serve(ports, door, limits, stats, stop.child_token()),
             serve(
-                admin,
+                vec![admin.into()],
                 admin::AdminService(routes),
                 admin_limits,
                 admin_stats,

@@ -10,6 +10,7 @@ use erasure::{Engine, Scheme};
 use ledger::LedgerAddr;
 use thiserror::Error;
 
+use crate::http::listener::TlsFiles;
 use crate::webhook::Webhook;
 
 /// The settings of a gateway.
@@ -19,6 +20,10 @@ pub struct Settings {
     pub dir: PathBuf,
     /// Where S3 clients connect. Port 0 picks a free one.
     pub listen: SocketAddr,
+    /// Certificate and key of the S3 port, which then speaks HTTPS.
+    pub tls: Option<TlsFiles>,
+    /// A port of its own for HTTPS; `listen` then stays plain HTTP. Needs `tls`.
+    pub tls_listen: Option<SocketAddr>,
     /// Where the admin API listens.
     pub admin_listen: SocketAddr,
     /// The S3 region it answers for.
@@ -31,6 +36,15 @@ pub struct Settings {
     pub engine: Engine,
     /// Domains under which buckets are host names.
     pub domains: Vec<String>,
+    /// Domains under which buckets are websites.
+    pub website_domains: Vec<String>,
+    /// Origins whose pages may ask where a bucket says nothing of them.
+    pub cors_origins: Vec<String>,
+    /// Whether browser forms may be signed by the old Signature Version 2.
+    pub allow_form_signature_v2: bool,
+    /// Keys of the local key ring (SSE-KMS) besides the default one; made if they
+    /// are not there.
+    pub kms_keys: Vec<String>,
     /// S3 connections at once.
     pub max_connections: usize,
     /// Bytes of uploads and downloads that may be in memory at once.
@@ -106,6 +120,9 @@ pub enum SettingsError {
     /// Inline objects would bloat the metadata.
     #[error("inline_max_bytes {0} is too large: at most 65,536")]
     Inline(usize),
+    /// A port for HTTPS without a certificate.
+    #[error("tls_listen needs tls_cert and tls_key")]
+    TlsListen,
     /// The region is no region.
     #[error("region {0:?} may only contain a-z, 0-9 and -")]
     Region(String),
@@ -134,6 +151,9 @@ impl Settings {
         }
         if self.inline_max > 64 * 1024 {
             return Err(SettingsError::Inline(self.inline_max));
+        }
+        if self.tls_listen.is_some() && self.tls.is_none() {
+            return Err(SettingsError::TlsListen);
         }
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if self.region.is_empty() || !self.region.chars().all(allowed) {

@@ -12,7 +12,9 @@
 mod activity;
 mod body;
 mod connection;
+mod reload;
 mod socket;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use http::Request;
 use s3s::HttpResponse;
 use tokio::io::AsyncWriteExt;
@@ -31,20 +34,24 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use crate::http::guard::{RequestIds, S3Refusal};
-use socket::Seat;
+use socket::{Seat, Stream};
 
 pub use body::{BodyPace, RequestBody, RequestBodyError};
-pub use connection::Peer;
+pub use connection::{Peer, Secure};
+pub use tls::{LOOK_EVERY, Tls, TlsError, TlsFiles};
 
 /// How much room clients have, and how much time.
 #[derive(Debug, Clone)]
 pub struct HttpLimits {
     /// Connections at once; the next one gets `503 SlowDown`.
     pub max_connections: usize,
-    /// Connections that are being told so at once; the next one is just closed.
+    /// Connections that are being told so at once; the next one is just closed,
+    /// and so is one that wants TLS.
     pub max_refusals: usize,
     /// From the connection to its first byte.
     pub first_byte_timeout: Duration,
+    /// From the first byte of a TLS connection to the end of its handshake.
+    pub handshake_timeout: Duration,
     /// For the head of a request. On HTTP/1 the clock runs from the end of the
     /// request before, so this is how long a connection may be idle, too.
     pub header_timeout: Duration,
@@ -72,6 +79,7 @@ impl Default for HttpLimits {
             max_connections: 1024,
             max_refusals: 64,
             first_byte_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             buffer: 128 * 1024,
@@ -106,6 +114,8 @@ pub struct HttpStats {
     pub requests: AtomicU64,
     /// Requests that ended in a panic.
     pub panics: AtomicU64,
+    /// TLS connections that ended before their handshake did.
+    pub handshakes_failed: AtomicU64,
     /// Failures to accept, such as too few file descriptors.
     pub accept_errors: AtomicU64,
 }
@@ -137,12 +147,28 @@ impl<S> HttpService for S where
 {
 }
 
-/// Serves `service` until `stop`, then lets requests in flight finish.
+/// A port to serve on.
+#[derive(Debug)]
+pub struct Port {
+    /// Where clients connect.
+    pub socket: TcpListener,
+    /// What they have to speak, if it is not plain HTTP.
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl From<TcpListener> for Port {
+    fn from(socket: TcpListener) -> Self {
+        Self { socket, tls: None }
+    }
+}
+
+/// Serves `service` on all ports until `stop`, then lets requests in flight
+/// finish. The limits are those of all ports together.
 ///
 /// Returns once every connection is closed or the grace is over. An error
-/// means that the listening socket itself is broken.
+/// means that a listening socket itself is broken.
 pub async fn serve<S: HttpService>(
-    listener: TcpListener,
+    ports: Vec<Port>,
     service: S,
     limits: HttpLimits,
     stats: Arc<HttpStats>,
@@ -154,13 +180,15 @@ pub async fn serve<S: HttpService>(
         tasks: TaskTracker::new(),
         closing: stop.child_token(),
         cut: CancellationToken::new(),
+        seats: Arc::new(Semaphore::new(limits.max_connections)),
+        refusals: Arc::new(Semaphore::new(limits.max_refusals)),
         limits: Arc::new(limits),
     };
-    let result = door.accept_loop(&listener).await;
+    let result = try_join_all(ports.iter().map(|port| door.accept_loop(port))).await;
     // Whoever connects from here on is told at once that nobody listens.
-    drop(listener);
+    drop(ports);
     door.close().await;
-    result
+    result.map(drop)
 }
 
 /// What all connections share.
@@ -169,6 +197,8 @@ struct Door<S> {
     service: S,
     limits: Arc<HttpLimits>,
     stats: Arc<HttpStats>,
+    seats: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
     /// Connections and requests.
     tasks: TaskTracker,
     /// No new requests.
@@ -178,20 +208,18 @@ struct Door<S> {
 }
 
 impl<S: HttpService> Door<S> {
-    async fn accept_loop(&self, listener: &TcpListener) -> io::Result<()> {
-        let seats = Arc::new(Semaphore::new(self.limits.max_connections));
-        let refusals = Arc::new(Semaphore::new(self.limits.max_refusals));
+    async fn accept_loop(&self, port: &Port) -> io::Result<()> {
         let mut failures = AcceptFailures::default();
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = port.socket.accept() => accepted,
                 () = self.closing.cancelled() => return Ok(()),
             };
             match accepted {
                 Ok((stream, peer)) => {
                     failures = AcceptFailures::default();
                     self.stats.accepted.fetch_add(1, Ordering::Relaxed);
-                    self.admit(stream, peer, &seats, &refusals);
+                    self.admit(stream, peer, port.tls.clone());
                 }
                 Err(error) => {
                     self.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
@@ -208,26 +236,25 @@ impl<S: HttpService> Door<S> {
         }
     }
 
-    fn admit(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        seats: &Arc<Semaphore>,
-        refusals: &Arc<Semaphore>,
-    ) {
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<Tls>>) {
         // Answers are often small, and a client that waits for one has nothing
         // to send that an ACK could ride on.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, %peer, "the client is gone already");
             return;
         }
-        if let Ok(permit) = seats.clone().try_acquire_owned() {
+        if let Ok(permit) = self.seats.clone().try_acquire_owned() {
             let seat = Seat::new(permit, self.stats.clone());
-            self.tasks.spawn(self.clone().serve(stream, peer, seat));
+            self.tasks.spawn(self.clone().serve(stream, peer, tls, seat));
             return;
         }
         self.stats.refused.fetch_add(1, Ordering::Relaxed);
-        if let Ok(permit) = refusals.clone().try_acquire_owned() {
+        // Behind TLS it could be said only after a handshake, which is more
+        // work than there is room for.
+        if tls.is_some() {
+            return;
+        }
+        if let Ok(permit) = self.refusals.clone().try_acquire_owned() {
             let limit = self.limits.linger;
             self.tasks.spawn(async move {
                 turn_away(stream, limit).await;
@@ -268,7 +295,7 @@ async fn turn_away(mut stream: TcpStream, limit: Duration) {
         body.len()
     );
     if let Ok(Ok(())) = timeout(limit, stream.write_all(answer.as_bytes())).await {
-        socket::linger(stream, limit).await;
+        socket::linger(Stream::Plain(stream), limit).await;
     }
 }
 

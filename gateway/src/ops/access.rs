@@ -1,11 +1,16 @@
 //! Asking for leave: what an operation wants to do, in the words of policies and
 //! ACLs. The decision itself is in `auth::authorize`.
 
-use s3s::{S3Error, S3ErrorCode, S3Result};
+use std::sync::Arc;
 
-use crate::auth::authorize::Action;
+use s3s::{S3Error, S3Result};
+
+use crate::auth::authorize::{Access, Action, Basis, ObjectAccess, bucket_arn, decide, object_arn};
 use crate::auth::identity::{Caller, Denied};
-use crate::gateway::Gateway;
+use crate::auth::policy::Context;
+use crate::auth::public_access::{Ownership, PublicAccessBlock};
+use crate::auth::request_context;
+use crate::gateway::{Gateway, now_ms};
 use crate::meta::{Bucket, MetaError, Upload, Version, canonical_id};
 
 /// One thing that a caller wants to do.
@@ -16,17 +21,19 @@ pub struct Ask<'a> {
     action: Action,
     key: Option<&'a str>,
     version: Option<&'a Version>,
+    /// Whether it is about an object that the caller makes, and will own.
+    makes: bool,
 }
 
 impl<'a> Ask<'a> {
     /// Something about the bucket itself.
     pub fn bucket(caller: &'a Caller, bucket: &'a Bucket, action: Action) -> Self {
-        Self { caller, bucket, action, key: None, version: None }
+        Self { caller, bucket, action, key: None, version: None, makes: false }
     }
 
     /// Something about an object.
     pub fn object(caller: &'a Caller, bucket: &'a Bucket, action: Action, key: &'a str) -> Self {
-        Self { caller, bucket, action, key: Some(key), version: None }
+        Self { caller, bucket, action, key: Some(key), version: None, makes: false }
     }
 
     /// The version that it is about, whose owner, ACL and tags count.
@@ -34,14 +41,86 @@ impl<'a> Ask<'a> {
         Self { version: Some(version), ..self }
     }
 
+    /// It is about an object that the caller makes, and so is its owner's to do.
+    pub fn of_new(self) -> Self {
+        Self { makes: true, ..self }
+    }
+
     /// Whether it may be done.
     pub fn check(&self) -> S3Result<()> {
-        let _ = (self.action, self.key, self.version);
-        if self.caller.identity.account == Some(self.bucket.account) {
-            return Ok(());
-        }
-        Err(Denied.into())
+        self.decide()?;
+        Ok(())
     }
+
+    /// Whether it may be done, and why.
+    pub fn decide(&self) -> Result<Basis, Denied> {
+        let (bucket, who) = (self.bucket, &self.caller.identity);
+        let config = &bucket.config;
+        let policy = config.parsed_policy(&bucket.name);
+        // Nobody asks for what a request says where there is no policy.
+        let context = match policy.is_some() || !who.policies.is_empty() {
+            true => self.context(),
+            false => Context::default(),
+        };
+        let resource = match self.key {
+            Some(key) => object_arn(&bucket.name, key),
+            None => bucket_arn(&bucket.name),
+        };
+        let bucket_owner = canonical_id(bucket.account);
+        let owner = self.version.map(|version| owner_id(bucket, version));
+        let object = match (self.version, &owner) {
+            (Some(version), Some(owner)) => {
+                Some(ObjectAccess { owner, acl: version.attributes.acl.as_ref() })
+            }
+            _ if self.makes => Some(ObjectAccess { owner: &who.canonical_id, acl: None }),
+            _ => None,
+        };
+        decide(&Access {
+            who,
+            action: self.action,
+            resource: &resource,
+            bucket_owner: &bucket_owner,
+            bucket_acl: config.acl.as_ref(),
+            object,
+            policy: policy.map(Arc::as_ref),
+            ownership: ownership(bucket),
+            public_access: public_access(bucket),
+            context: &context,
+        })
+    }
+
+    fn context(&self) -> Context {
+        let facts = &self.caller.facts;
+        let mut context = request_context::of(self.caller, &facts.headers, &facts.query, now_ms());
+        let tagging = facts.headers.get("x-amz-tagging").and_then(|value| value.to_str().ok());
+        if let Some(tagging) = tagging {
+            let tags: Vec<_> = form_urlencoded::parse(tagging.as_bytes()).collect();
+            let tags = tags.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
+            request_context::add_request_tags(&mut context, tags);
+        }
+        if let Some(version) = self.version {
+            let tags = &version.attributes.tags;
+            let tags = tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+            request_context::add_existing_tags(&mut context, tags);
+        }
+        context
+    }
+}
+
+/// Canonical id of the owner of a version.
+pub fn owner_id(bucket: &Bucket, version: &Version) -> String {
+    canonical_id(version.owner.unwrap_or(bucket.account))
+}
+
+/// Who owns what others write to a bucket, and whether ACLs count: they do until
+/// somebody says otherwise.
+pub fn ownership(bucket: &Bucket) -> Ownership {
+    bucket.config.ownership.unwrap_or(Ownership::ObjectWriter)
+}
+
+/// What is not public in a bucket, whatever policies and ACLs say.
+pub fn public_access(bucket: &Bucket) -> PublicAccessBlock {
+    bucket.config.public_access_block.as_ref().map(PublicAccessBlock::from).unwrap_or_default()
 }
 
 /// The bucket of this name, if it is whose the request expects
@@ -131,20 +210,6 @@ fn http_date(millis: crate::meta::Millis) -> http::HeaderValue {
 /// The account of the caller, who must have signed.
 pub fn account(caller: &Caller) -> S3Result<protocol::AccountId> {
     Ok(caller.identity.account.ok_or(Denied)?)
-}
-
-/// Refuses what only a signed request may do.
-pub fn signed(caller: &Caller) -> S3Result<()> {
-    if caller.identity.is_anonymous() {
-        return Err(crate::error::refuse(S3ErrorCode::AccessDenied, "Access Denied"));
-    }
-    Ok(())
-}
-
-/// Who will own what the caller writes.
-pub fn owner_of_new(caller: &Caller, bucket: &Bucket) -> Option<protocol::AccountId> {
-    let _ = bucket;
-    caller.identity.account
 }
 
 /// What reading a version is called: it takes another leave to name one.

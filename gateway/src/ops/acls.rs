@@ -1,24 +1,106 @@
-//! ACLs as requests bring them.
+//! ACLs as requests bring them: canned, as headers that grant, or as documents.
 
 use http::HeaderMap;
-use s3s::S3Result;
+use s3s::{S3Error, S3ErrorCode, S3Result};
 
-use crate::auth::acl::Acl;
-use crate::auth::identity::Caller;
+use super::access::{ownership, public_access};
+use crate::auth::acl::{Acl, AclError, AclRequest, NamedGrantee, Permission};
+use crate::auth::identity::{Caller, Denied};
+use crate::error::{custom, refuse};
 use crate::gateway::Gateway;
-use crate::meta::Bucket;
+use crate::meta::{Account, Bucket, canonical_id};
 
 /// Whether the headers ask for an ACL.
 pub fn is_asked_for(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| name == "x-amz-acl" || name.as_str().starts_with("x-amz-grant-"))
 }
 
-/// The ACL of a new object.
+/// What the headers say about an ACL.
+pub async fn from_headers(gateway: &Gateway, headers: &HeaderMap) -> S3Result<AclRequest> {
+    if !is_asked_for(headers) {
+        return Ok(AclRequest::None);
+    }
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let granted = |permission: Permission| Some((permission, text(permission.header())?));
+    let grants: Vec<_> = Permission::ALL.into_iter().filter_map(granted).collect();
+    // Only grants name accounts.
+    let accounts = match grants.is_empty() {
+        true => Vec::new(),
+        false => gateway.meta.accounts().await?,
+    };
+    let asked = AclRequest::from_headers(text("x-amz-acl"), grants, |named| find(&accounts, named));
+    asked.map_err(refusal)
+}
+
+/// Canonical id of the account that a grant names.
+pub fn find(accounts: &[Account], named: NamedGrantee<'_>) -> Option<String> {
+    let mut accounts = accounts.iter();
+    let found = match named {
+        NamedGrantee::Id(id) => accounts.find(|account| account.canonical_id() == id),
+        NamedGrantee::Email(email) => {
+            accounts.find(|account| !email.is_empty() && account.email.eq_ignore_ascii_case(email))
+        }
+    };
+    found.map(Account::canonical_id)
+}
+
+/// What a new object's ACL and owner are.
+pub struct Owned {
+    /// The owner; `None` is anybody.
+    pub owner: Option<protocol::AccountId>,
+    /// The ACL; `None` is private.
+    pub acl: Option<Acl>,
+}
+
+/// The owner and ACL of a new object.
 pub async fn of_new_object(
-    _gateway: &Gateway,
-    _caller: &Caller,
-    _bucket: &Bucket,
-    _headers: &HeaderMap,
-) -> S3Result<Option<Acl>> {
-    Ok(None)
+    gateway: &Gateway,
+    caller: &Caller,
+    bucket: &Bucket,
+    headers: &HeaderMap,
+) -> S3Result<Owned> {
+    let asked = from_headers(gateway, headers).await?;
+    let bucket_owner = canonical_id(bucket.account);
+    let ownership = ownership(bucket);
+    if !ownership.takes(&asked, &bucket_owner) {
+        return Err(not_supported());
+    }
+    let writer = caller.identity.canonical_id.as_str();
+    let owner = ownership.owner(writer, &bucket_owner, &asked);
+    let account =
+        if owner == bucket_owner { Some(bucket.account) } else { caller.identity.account };
+    if asked == AclRequest::None || !ownership.acls_count() {
+        return Ok(Owned { owner: account, acl: None });
+    }
+    let acl = asked.for_object(owner, &bucket_owner).map_err(refusal)?;
+    check_public(bucket, &acl)?;
+    Ok(Owned { owner: account, acl: Some(acl) })
+}
+
+/// Refuses an ACL that would make public what may not be.
+pub fn check_public(bucket: &Bucket, acl: &Acl) -> S3Result<()> {
+    if public_access(bucket).refuses_acl(acl) {
+        return Err(Denied.into());
+    }
+    Ok(())
+}
+
+/// What is said of an ACL where they are off.
+pub fn not_supported() -> S3Error {
+    custom(
+        "AccessControlListNotSupported",
+        http::StatusCode::BAD_REQUEST,
+        "The bucket does not allow ACLs",
+    )
+}
+
+/// An ACL that makes no sense.
+pub fn refusal(error: AclError) -> S3Error {
+    let sentence = error.to_string();
+    match error {
+        AclError::Invalid(_) => refuse(S3ErrorCode::InvalidArgument, sentence),
+        AclError::UnknownEmail => refuse(S3ErrorCode::UnresolvableGrantByEmailAddress, sentence),
+        AclError::CannedAndGrants => refuse(S3ErrorCode::InvalidRequest, sentence),
+        AclError::TooMany(_) => refuse(S3ErrorCode::MalformedACLError, sentence),
+    }
 }

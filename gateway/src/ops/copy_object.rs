@@ -55,7 +55,6 @@ pub async fn run(
         let told_source = source.told_version();
         let wanted = Wanted::new(gateway, caller, &bucket, &input.key, given, now).await?;
         let mut new = copied(gateway, &bucket, &input, wanted, source).await?;
-        new.owner = access::owner_of_new(caller, &bucket);
         new.events = announce::of(gateway, caller, &bucket, &input.key, &[Name::Copy]);
         match commit::version(gateway, NewVersion { precondition: precondition.clone(), ..new })
             .await
@@ -116,7 +115,7 @@ async fn copied(
     let retags = is_replace_of_tags(input.tagging_directive.as_ref())?;
     let onto_itself =
         source.bucket.id == bucket.id && source.key == input.key && source.version.latest;
-    let Wanted { attributes: asked, lock, sealing } = wanted;
+    let Wanted { attributes: asked, owner, lock, sealing } = wanted;
     let kept = &source.version.attributes;
     let changes = replaces
         || retags
@@ -153,7 +152,7 @@ async fn copied(
         size,
         etag: parts.etag,
         attributes: kept,
-        owner: None,
+        owner,
         events: Vec::new(),
         lock,
         entropy: super::entropy(),

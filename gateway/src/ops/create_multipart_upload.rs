@@ -37,7 +37,7 @@ pub async fn run(
         id: hex::encode(protocol::keys::random::<16>()),
         bucket: bucket.id,
         key: input.key.clone().into_bytes(),
-        account: access::owner_of_new(caller, &bucket),
+        account: wanted.owner,
         created_ms: now,
         attributes,
         lock: wanted.lock,

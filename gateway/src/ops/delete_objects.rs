@@ -7,7 +7,7 @@ use s3s::dto::{DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, Error, Ob
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::access;
-use super::checksums::Declared;
+use super::checksums::{Declared, trailers};
 use super::delete_object::{Wanted, delete, seconds};
 use crate::auth::identity::Caller;
 use crate::error::{not_implemented, refuse};
@@ -27,7 +27,7 @@ pub async fn run(
     caller: &Caller,
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-    let S3Request { input, headers, extensions, trailing_headers, .. } = request;
+    let S3Request { input, headers, extensions, .. } = request;
     let declared = Declared::from_headers(&headers)?;
     if !declared.is_protected() {
         return Err(refuse(
@@ -38,7 +38,7 @@ pub async fn run(
     // The guard looked at the document on its way to the parser.
     let read = extensions.get::<BodyRecord>().and_then(BodyRecord::take_digests);
     let (digested, len) = read.ok_or(S3ErrorCode::InternalError)?;
-    declared.verify(&digested, len, trailing_headers.as_ref())?;
+    declared.verify(&digested, len, trailers(&extensions))?;
     let expected_owner = input.expected_bucket_owner.as_ref();
     let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
     if input.mfa.is_some() {

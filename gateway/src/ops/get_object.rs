@@ -189,6 +189,9 @@ mod tests {
             etag: "e".into(),
             modified_ms: 0,
             attributes: Attributes::default(),
+            latest: true,
+            owner: None,
+            lock: crate::meta::Lock::default(),
         }
     }
 

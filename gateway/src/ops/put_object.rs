@@ -8,7 +8,7 @@ use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::access::{self, Ask};
-use super::checksums::{Declared, Fields};
+use super::checksums::{Declared, Fields, trailers};
 use super::wanted::Wanted;
 use super::{announce, append, conditions, encryption};
 use crate::auth::authorize::Action;
@@ -23,13 +23,22 @@ use crate::upkeep::lifecycle;
 /// The most that one request may carry: 5 GiB.
 pub const BODY_MAX: u64 = 5 * 1024 * 1024 * 1024;
 
+/// In the extensions of a request whose body has no length of its own: it ends
+/// where it ends, or with an error if that is not where it should.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenEnded {
+    /// No more bytes than this.
+    pub at_most: u64,
+}
+
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
     caller: &Caller,
     request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
-    let S3Request { input, headers, trailing_headers, .. } = request;
+    let open_ended = request.extensions.get::<OpenEnded>().map(|body| body.at_most);
+    let S3Request { input, headers, extensions, .. } = request;
     let expected_owner = input.expected_bucket_owner.as_ref();
     let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
     Ask::object(caller, &bucket, Action::PutObject, &input.key).check()?;
@@ -38,21 +47,19 @@ pub async fn run(
     let mut wanted = Wanted::new(gateway, caller, &bucket, &input.key, given, now).await?;
     gateway.funds.check(bucket.account)?;
     let declared = Declared::from_headers(&headers)?;
-    check_len(declared.len)?;
+    let len = declared.len.or(open_ended);
+    check_len(len)?;
     let precondition = conditions::write(input.if_match.as_ref(), input.if_none_match.as_ref())?;
     let appended_to = match input.write_offset_bytes {
         Some(offset) => Some(append::find(gateway, caller, &bucket, &input.key, offset).await?),
         None => None,
     };
 
-    let request = UploadRequest {
-        account: bucket.account,
-        checksum: declared.algorithm(),
-        size_hint: declared.len,
-    };
+    let request =
+        UploadRequest { account: bucket.account, checksum: declared.algorithm(), size_hint: len };
     let uploaded = upload(gateway, request, body(input.body)).await?;
     let (size, content) = (uploaded.written.size, uploaded.written.content);
-    let verified = declared.verify(&uploaded.digested, size, trailing_headers.as_ref());
+    let verified = declared.verify(&uploaded.digested, size, trailers(&extensions));
     if let Err(error) = verified {
         give_up(gateway, content).await;
         return Err(error);
@@ -65,7 +72,7 @@ pub async fn run(
         size,
         etag: uploaded.digested.etag(),
         attributes: wanted.attributes,
-        owner: access::owner_of_new(caller, &bucket),
+        owner: wanted.owner,
         lock: wanted.lock,
         entropy: super::entropy(),
         parts: vec![commit::place(gateway, &bucket, &wanted.sealing.key, 1, uploaded)],

@@ -6,7 +6,7 @@ use s3s::dto::{UploadPartInput, UploadPartOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::access::{self, Ask};
-use super::checksums::{Declared, Fields, name};
+use super::checksums::{Declared, Fields, name, trailers};
 use super::encryption::{self, KeyOf};
 use super::put_object::{body, check_len};
 use crate::auth::authorize::Action;
@@ -23,7 +23,7 @@ pub async fn run(
     caller: &Caller,
     request: S3Request<UploadPartInput>,
 ) -> S3Result<S3Response<UploadPartOutput>> {
-    let S3Request { input, headers, trailing_headers, .. } = request;
+    let S3Request { input, headers, extensions, .. } = request;
     let expected_owner = input.expected_bucket_owner.as_ref();
     let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
     Ask::object(caller, &bucket, Action::PutObject, &input.key).check()?;
@@ -55,7 +55,7 @@ pub async fn run(
     };
     let uploaded = upload(gateway, wanted, body(input.body)).await?;
     let (size, content) = (uploaded.written.size, uploaded.written.content);
-    let verified = declared.verify(&uploaded.digested, size, trailing_headers.as_ref());
+    let verified = declared.verify(&uploaded.digested, size, trailers(&extensions));
     if let Err(error) = verified {
         give_up(gateway, content).await;
         return Err(error);

@@ -3,6 +3,7 @@
 //! and multipart uploads.
 
 use http::HeaderMap;
+use protocol::AccountId;
 use s3s::dto::Metadata;
 use s3s::{S3ErrorCode, S3Result};
 
@@ -26,6 +27,8 @@ pub const CLASSES: [&str; 5] =
 pub struct Wanted {
     /// Headers, metadata, tags, ACL, encryption, storage class.
     pub attributes: Attributes,
+    /// Who will own it.
+    pub owner: Option<AccountId>,
     /// What protects it.
     pub lock: Lock,
     /// Seals its data key.
@@ -44,7 +47,7 @@ impl Wanted {
         now: Millis,
     ) -> S3Result<Self> {
         check_key(key)?;
-        let ask = |action| Ask::object(caller, bucket, action, key).check();
+        let ask = |action| Ask::object(caller, bucket, action, key).of_new().check();
         let mut attributes = attributes::from_headers(headers, metadata)?;
         if let Some(tagging) = text(headers, "x-amz-tagging") {
             attributes.tags = tags::from_header(tagging)?;
@@ -52,8 +55,9 @@ impl Wanted {
                 ask(Action::PutObjectTagging)?;
             }
         }
-        attributes.acl = acls::of_new_object(gateway, caller, bucket, headers).await?;
-        if attributes.acl.is_some() && acls::is_asked_for(headers) {
+        let owned = acls::of_new_object(gateway, caller, bucket, headers).await?;
+        attributes.acl = owned.acl;
+        if attributes.acl.is_some() {
             ask(Action::PutObjectAcl)?;
         }
         attributes.storage_class = storage_class(headers)?;
@@ -66,7 +70,7 @@ impl Wanted {
         }
         let sealing = encryption::for_write(gateway, bucket, headers).await?;
         attributes.encryption = sealing.encryption.clone();
-        Ok(Self { attributes, lock, sealing })
+        Ok(Self { attributes, owner: owned.owner, lock, sealing })
     }
 }
 

@@ -1,8 +1,6 @@
-//! The S3 protocol, by `s3s`: this module only translates. Each operation is a
+//! The S3 protocol, by `s3s`: this module only translates. Who sent a request is
+//! known by then: `s3s` sees no credentials. Each operation is a
 //! call of `ops::*::run`; what is not listed here answers `NotImplemented`.
-
-mod access;
-mod auth;
 
 use std::sync::Arc;
 
@@ -23,7 +21,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use crate::access_log::Noted;
-use crate::auth::identity::{AuthKind, Caller, Facts};
+use crate::auth::identity::{Caller, Facts};
 use crate::error::refuse;
 use crate::gateway::Gateway;
 use crate::http::guard::Domains;
@@ -34,7 +32,7 @@ const XML_MAX: usize = 2 * 1024 * 1024;
 
 /// The S3 service of a gateway.
 pub fn service(gateway: Arc<Gateway>, domains: Domains) -> S3Service {
-    let mut builder = S3ServiceBuilder::new(Translation { gateway: gateway.clone() });
+    let mut builder = S3ServiceBuilder::new(Translation { gateway });
     let mut config = S3Config::default();
     config.xml_max_body_size = XML_MAX;
     // The guard lets no browser form through; if one came, it would be taken in
@@ -44,8 +42,6 @@ pub fn service(gateway: Arc<Gateway>, domains: Domains) -> S3Service {
     config.form_max_fields_size = 1;
     config.form_max_parts = 1;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    builder.set_auth(auth::Auth { gateway: gateway.clone() });
-    builder.set_access(access::Access);
     builder.set_host(domains);
     builder.build()
 }
@@ -55,26 +51,11 @@ struct Translation {
     gateway: Arc<Gateway>,
 }
 
-impl Translation {
-    /// Who signed the request. `access` has refused those that nobody signed.
-    fn caller<T>(&self, request: &S3Request<T>) -> S3Result<Caller> {
-        let facts = facts(request);
-        if let Some(caller) = request.extensions.get::<Arc<Caller>>() {
-            return Ok(Caller { facts, ..Caller::clone(caller) });
-        }
-        let denied = || refuse(S3ErrorCode::AccessDenied, "Access Denied");
-        let access_key = request.credentials.as_ref().ok_or_else(denied)?.access_key.clone();
-        // Deleted since its signature was checked, a moment ago.
-        let found = self.gateway.credentials.resolve(&access_key, None).map_err(|_| denied())?;
-        Ok(Caller {
-            identity: found.identity,
-            auth: AuthKind::Header,
-            peer: None,
-            secure: false,
-            signature_age_ms: None,
-            facts,
-        })
-    }
+/// Who sent the request, as the guard found out. Without the guard nobody did.
+fn caller<T>(request: &S3Request<T>) -> S3Result<Caller> {
+    let found = request.extensions.get::<Arc<Caller>>();
+    let found = found.ok_or_else(|| refuse(S3ErrorCode::AccessDenied, "Access Denied"))?;
+    Ok(Caller { facts: facts(request), ..Caller::clone(found) })
 }
 
 /// What policies may ask about a request.
@@ -94,7 +75,7 @@ macro_rules! translate {
                 &self,
                 request: S3Request<$input>,
             ) -> S3Result<S3Response<$output>> {
-                let caller = self.caller(&request)?;
+                let caller = caller(&request)?;
                 let _timer = self.gateway.metrics.operation(stringify!($operation));
                 let noted = Noted::caller(&request.extensions, &caller);
                 let done = ops::$operation::run(&self.gateway, &caller, request).await;

@@ -18,19 +18,25 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use s3s::{Body, HttpResponse};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
 use super::activity::{Activity, Sent, Verdict};
 use super::body::{Read, RequestBody, Rest};
-use super::socket::{Seat, Socket};
-use super::{Door, HttpLimits, HttpService};
+use super::socket::{self, Seat, Socket, Stream};
+use super::{Door, HttpLimits, HttpService, Tls};
 use crate::http::guard::{RequestIds, S3Refusal};
 
 /// Where a request came from; in its extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
+
+/// In the extensions of a request that came over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Secure;
 
 /// Most requests that a client may have open on one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 100;
@@ -44,6 +50,13 @@ const HTTP2_CONNECTION_WINDOW: u32 = 512 * 1024;
 const HTTP2_SEND_BUFFER: usize = 64 * 1024;
 /// How often, and how patiently, an HTTP/2 client is asked whether it is there.
 const HTTP2_PING: Duration = Duration::from_secs(20);
+
+/// The first byte of every TLS connection: a record of the handshake.
+const TLS_HANDSHAKE: u8 = 22;
+/// What a client that does not speak TLS hears on a port that does.
+const NOT_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nserver: Stratos\r\ncontent-type: text/plain\r\n\
+    connection: close\r\ncontent-length: 39\r\n\r\nThis port speaks HTTPS: use https://.\r\n";
 
 fn builder(limits: &HttpLimits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -69,15 +82,32 @@ fn builder(limits: &HttpLimits) -> auto::Builder<TokioExecutor> {
 
 impl<S: HttpService> Door<S> {
     /// Serves a connection until it ends, is cut, or the gateway stops.
-    pub(super) async fn serve(self, stream: TcpStream, peer: SocketAddr, seat: Seat) {
-        if !self.first_byte_came(&stream).await {
-            return;
-        }
+    pub(super) async fn serve(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        tls: Option<Arc<Tls>>,
+        seat: Seat,
+    ) {
+        let Some(first) = self.first_byte(&stream).await else { return };
+        let secure = tls.as_ref().map(|_| Secure);
+        let stream = match tls {
+            None => Stream::Plain(stream),
+            Some(tls) => match self.begin_tls(stream, peer, first, &tls).await {
+                Some(stream) => Stream::Tls(Box::new(stream)),
+                None => return,
+            },
+        };
         let activity = Arc::new(Activity::new(Instant::now()));
         let linger = self.limits.linger;
         let socket = Socket::new(stream, seat, activity.clone(), self.tasks.clone(), linger);
-        let service =
-            service_fn(|request| exchange(self.clone(), activity.clone(), Peer(peer), request));
+        let service = service_fn(|mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            if let Some(secure) = secure {
+                request.extensions_mut().insert(secure);
+            }
+            exchange(self.clone(), activity.clone(), request)
+        });
         let builder = builder(&self.limits);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
 
@@ -114,15 +144,44 @@ impl<S: HttpService> Door<S> {
         }
     }
 
-    /// Somebody who connects wants to say something.
-    async fn first_byte_came(&self, stream: &TcpStream) -> bool {
+    /// Somebody who connects wants to say something. It stays to be read.
+    async fn first_byte(&self, stream: &TcpStream) -> Option<u8> {
         let mut byte = [0];
         tokio::select! {
             peeked = timeout(self.limits.first_byte_timeout, stream.peek(&mut byte)) => {
-                matches!(peeked, Ok(Ok(n)) if 0 < n)
+                matches!(peeked, Ok(Ok(n)) if 0 < n).then_some(byte[0])
             }
-            () = self.closing.cancelled() => false,
+            () = self.closing.cancelled() => None,
         }
+    }
+
+    /// The handshake; `None` when it came to nothing.
+    async fn begin_tls(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        first: u8,
+        tls: &Tls,
+    ) -> Option<TlsStream<TcpStream>> {
+        if first != TLS_HANDSHAKE {
+            // Most likely a client that was given `http://` for this port.
+            let limit = self.limits.linger;
+            if let Ok(Ok(())) = timeout(limit, stream.write_all(NOT_TLS)).await {
+                socket::linger(Stream::Plain(stream), limit).await;
+            }
+            return None;
+        }
+        let failed = tokio::select! {
+            done = timeout(self.limits.handshake_timeout, tls.accept(stream)) => match done {
+                Ok(Ok(stream)) => return Some(stream),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "it took too long".to_owned(),
+            },
+            () = self.closing.cancelled() => return None,
+        };
+        self.stats.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(%peer, error = failed, "TLS handshake failed");
+        None
     }
 }
 
@@ -133,13 +192,11 @@ impl<S: HttpService> Door<S> {
 async fn exchange<S: HttpService>(
     door: Door<S>,
     activity: Arc<Activity>,
-    peer: Peer,
     request: Request<Incoming>,
 ) -> Result<Response<Sent>, Infallible> {
     let in_flight = activity.begin();
     door.stats.requests.fetch_add(1, Ordering::Relaxed);
-    let (mut parts, incoming) = request.into_parts();
-    parts.extensions.insert(peer);
+    let (parts, incoming) = request.into_parts();
     let method = parts.method.clone();
     let resource = parts.uri.path().to_owned();
     let framing = Framing::of(&parts);

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
 use super::HttpStats;
@@ -37,11 +38,28 @@ impl Drop for Seat {
     }
 }
 
-/// A TCP stream that knows how to end.
+/// What the bytes of a connection go through.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Says that nothing more will come, and leaves what is below.
+    async fn end(self) -> io::Result<TcpStream> {
+        match self {
+            Self::Plain(mut tcp) => tcp.shutdown().await.map(|()| tcp),
+            Self::Tls(mut tls) => tls.shutdown().await.map(|()| tls.into_inner().0),
+        }
+    }
+}
+
+/// A stream that knows how to end.
 #[derive(Debug)]
 pub(super) struct Socket {
     /// Both are there until the socket is dropped.
-    inner: Option<(TcpStream, Seat)>,
+    inner: Option<(Stream, Seat)>,
     activity: Arc<Activity>,
     tasks: TaskTracker,
     linger: Duration,
@@ -49,7 +67,7 @@ pub(super) struct Socket {
 
 impl Socket {
     pub fn new(
-        stream: TcpStream,
+        stream: Stream,
         seat: Seat,
         activity: Arc<Activity>,
         tasks: TaskTracker,
@@ -58,11 +76,19 @@ impl Socket {
         Self { inner: Some((stream, seat)), activity, tasks, linger }
     }
 
-    fn stream(&mut self) -> Pin<&mut TcpStream> {
+    fn stream(&mut self) -> Pin<&mut (dyn Duplex + Send)> {
         let (stream, _) = self.inner.as_mut().expect("only dropping takes the stream");
-        Pin::new(stream)
+        match stream {
+            Stream::Plain(tcp) => Pin::new(tcp),
+            Stream::Tls(tls) => Pin::new(&mut **tls),
+        }
     }
 }
+
+/// Both directions of a stream.
+trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
 
 impl Drop for Socket {
     fn drop(&mut self) {
@@ -87,10 +113,10 @@ const LINGER_MAX: u64 = 16 * 1024 * 1024;
 /// reset makes the client lose the answer it has not read yet. So the sending
 /// half is closed first and the rest of the request is thrown away, for a
 /// while.
-pub(super) async fn linger(mut stream: TcpStream, limit: Duration) {
+pub(super) async fn linger(stream: Stream, limit: Duration) {
     let throw_away = async {
-        stream.shutdown().await?;
-        tokio::io::copy(&mut (&mut stream).take(LINGER_MAX), &mut tokio::io::sink()).await
+        let tcp = stream.end().await?;
+        tokio::io::copy(&mut tcp.take(LINGER_MAX), &mut tokio::io::sink()).await
     };
     // The client closing, a limit or an error: all of them end it.
     let _ = timeout(limit, throw_away).await;

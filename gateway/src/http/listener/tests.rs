@@ -14,6 +14,8 @@ use tower::service_fn;
 
 use super::*;
 
+mod tls;
+
 /// No step of a test takes as long as this unless something is wrong.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -53,6 +55,7 @@ async fn toy(
     let path = request.uri().path().to_owned();
     toy.paths.lock().expect("nobody panics with it").push(path.clone());
     assert!(request.extensions().get::<Peer>().is_some());
+    let is_secure = request.extensions().get::<Secure>().is_some();
     let answer = |status: StatusCode, body: Body| {
         let mut response = HttpResponse::new(body);
         *response.status_mut() = status;
@@ -63,6 +66,10 @@ async fn toy(
             Ok(body) => answer(StatusCode::OK, Body::from(body.to_bytes())),
             Err(error) => answer(StatusCode::BAD_REQUEST, Body::from(error.to_string())),
         },
+        "/secure" => answer(
+            StatusCode::OK,
+            Body::from(if is_secure { "secure" } else { "plain" }.to_owned()),
+        ),
         "/refuse" => answer(StatusCode::FORBIDDEN, Body::from("no".to_owned())),
         "/panic" => panic!("the toy breaks"),
         "/wait" => {
@@ -93,13 +100,18 @@ struct Server {
 
 impl Server {
     async fn start(limits: HttpLimits) -> Self {
+        Self::start_with(limits, None).await
+    }
+
+    async fn start_with(limits: HttpLimits, tls: Option<Arc<Tls>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("a bound port");
         let (shared, stats) = (Arc::new(Toy::default()), Arc::new(HttpStats::default()));
         let stop = CancellationToken::new();
         let behind = shared.clone();
         let service = service_fn(move |request| toy(behind.clone(), request));
-        let done = tokio::spawn(serve(listener, service, limits, stats.clone(), stop.clone()));
+        let ports = vec![Port { socket: listener, tls }];
+        let done = tokio::spawn(serve(ports, service, limits, stats.clone(), stop.clone()));
         Self { addr, toy: shared, stats, stop, done }
     }
 
