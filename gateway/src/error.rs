@@ -39,6 +39,11 @@ pub fn custom(code: &'static str, status: StatusCode, message: impl Into<String>
     error
 }
 
+/// Something that was never set, or was removed.
+pub fn not_set(code: &'static str, message: &'static str) -> S3Error {
+    custom(code, StatusCode::NOT_FOUND, message)
+}
+
 /// Others are at the same thing: the client should come back.
 pub fn busy() -> S3Error {
     refuse(S3ErrorCode::SlowDown, "Please reduce your request rate.")

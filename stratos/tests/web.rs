@@ -65,7 +65,8 @@ async fn a_signed_form_is_an_upload() {
     let form = form.field("x-amz-meta-Who", "ann").field("x-ignore-me", "x");
     let policy = policy.with(r#"{"content-type": "text/plain"}, {"x-amz-meta-who": "ann"}"#);
 
-    let answer = post(&world, form.clone().file("C:\\dir\\a b.txt", b"hello").v4(&world, &policy)).await;
+    let answer =
+        post(&world, form.clone().file("C:\\dir\\a b.txt", b"hello").v4(&world, &policy)).await;
     assert_eq!(answer.status, 204);
     assert_eq!(answer.header("etag"), Some("\"5d41402abc4b2a76b9719d911017c592\""));
     assert!(answer.header("location").unwrap().ends_with("/photos/in/a%20b.txt"));
@@ -167,8 +168,11 @@ async fn z07_a_form_that_is_not_whole_stores_nothing() {
         ("nothing", Vec::new(), "MalformedPOSTRequest"),
         ("no file", Form::new("k").body(), "InvalidArgument"),
         ("no key", Form::default().file("f", b"x").body(), "InvalidArgument"),
-        ("large field", Form::new("k").field("x-ignore-a", &"x".repeat(21_000)).file("f", b"x").body(),
-            "MaxPostPreDataLengthExceededError"),
+        (
+            "large field",
+            Form::new("k").field("x-ignore-a", &"x".repeat(21_000)).file("f", b"x").body(),
+            "MaxPostPreDataLengthExceededError",
+        ),
     ];
     for (why, body, code) in refused {
         assert_eq!(code_of(posting::post_body(&world, body).await).await, code, "{why}");
@@ -207,8 +211,14 @@ async fn pages_of_other_origins_ask_first_and_read_errors_too() {
         async move { ask(world, Method::OPTIONS, "/photos/k?X-Amz-Signature=x", &pairs).await }
     };
     let refused = |status: u16, code: &str| (status, code.to_owned());
-    assert_eq!(outcome(ask(&world, Method::OPTIONS, "/photos/k", &[]).await).await, refused(400, "BadRequest"));
-    assert_eq!(outcome(preflight("https://app.test", "PUT", "").await).await, refused(403, "AccessForbidden"));
+    assert_eq!(
+        outcome(ask(&world, Method::OPTIONS, "/photos/k", &[]).await).await,
+        refused(400, "BadRequest")
+    );
+    assert_eq!(
+        outcome(preflight("https://app.test", "PUT", "").await).await,
+        refused(403, "AccessForbidden")
+    );
 
     configure(&world, |config| {
         config.cors = parse(serde_json::json!({"cors_rules": [{
@@ -227,9 +237,11 @@ async fn pages_of_other_origins_ask_first_and_read_errors_too() {
     assert_eq!(answer.header("access-control-allow-headers"), Some("content-type, x-amz-date"));
     assert_eq!(answer.header("access-control-max-age"), Some("5"));
     assert!(answer.header("vary").unwrap().contains("Origin"));
-    for (origin, method, wanted) in
-        [("https://evil.org", "PUT", ""), ("https://app.test", "DELETE", ""), ("https://app.test", "PUT", "authorization")]
-    {
+    for (origin, method, wanted) in [
+        ("https://evil.org", "PUT", ""),
+        ("https://app.test", "DELETE", ""),
+        ("https://app.test", "PUT", "authorization"),
+    ] {
         let answer = preflight(origin, method, wanted).await;
         assert_eq!(answer.header("access-control-allow-origin"), None, "{origin} {method}");
         assert_eq!(outcome(answer).await, refused(403, "AccessForbidden"), "{origin} {method}");
@@ -240,15 +252,24 @@ async fn pages_of_other_origins_ask_first_and_read_errors_too() {
     let url = world.s3.presign(&Method::PUT, BUCKET, b"p", HOUR, &[]).unwrap();
     let put = |url: String| {
         let world = &world;
-        async move { world.s3.send_unsigned(Method::PUT, &url, headers(&origin), "x".into()).await.unwrap() }
+        async move {
+            world.s3.send_unsigned(Method::PUT, &url, headers(&origin), "x".into()).await.unwrap()
+        }
     };
     let answer = put(url.clone()).await;
-    assert_eq!((answer.status.as_u16(), answer.header("access-control-expose-headers")), (200, Some("ETag")));
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("access-control-expose-headers")),
+        (200, Some("ETag"))
+    );
     let refused_put = put(url.replace("X-Amz-Expires=3600", "X-Amz-Expires=99999999")).await;
     assert_eq!(refused_put.status, 403);
     assert_eq!(refused_put.header("access-control-allow-origin"), Some("https://app.test"));
-    let form = post(&world, Form::new("k").file("f", b"x").header("origin", "https://app.test")).await;
-    assert_eq!((form.status.as_u16(), form.header("access-control-allow-origin")), (403, Some("https://app.test")));
+    let form =
+        post(&world, Form::new("k").file("f", b"x").header("origin", "https://app.test")).await;
+    assert_eq!(
+        (form.status.as_u16(), form.header("access-control-allow-origin")),
+        (403, Some("https://app.test"))
+    );
     let stranger = ask(&world, Method::GET, "/photos/k", &[("origin", "https://evil.org")]).await;
     assert_eq!(stranger.header("access-control-allow-origin"), None);
     world.end().await;
@@ -265,7 +286,8 @@ async fn a_bucket_is_a_website_under_its_own_host() {
     ] {
         world.put(key, page.as_bytes()).await;
     }
-    let put = world::put_with(&world.s3, "moved", "", &[("x-amz-website-redirect-location", "/plain")]);
+    let put =
+        world::put_with(&world.s3, "moved", "", &[("x-amz-website-redirect-location", "/plain")]);
     assert_eq!(put.await, "");
     let port = world.s3.endpoint().rsplit(':').next().unwrap().to_owned();
     let host: Arc<str> = format!("{BUCKET}.web.localhost:{port}").into();
@@ -277,7 +299,8 @@ async fn a_bucket_is_a_website_under_its_own_host() {
         let answer = visit(Method::GET, path);
         async move {
             let answer = answer.await;
-            let (status, to) = (answer.status.as_u16(), answer.header("location").map(str::to_owned));
+            let (status, to) =
+                (answer.status.as_u16(), answer.header("location").map(str::to_owned));
             let body = answer.bytes().await.unwrap();
             (status, to.unwrap_or_default(), String::from_utf8(body.to_vec()).unwrap())
         }

@@ -159,6 +159,7 @@ mod tests {
             peer: Some("::ffff:192.0.2.1".parse().unwrap()),
             secure: false,
             signature_age_ms: Some(1500),
+            facts: crate::auth::identity::Facts::default(),
         }
     }
 

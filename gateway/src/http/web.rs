@@ -15,7 +15,7 @@ use s3s::{HttpResponse, S3Result};
 
 use super::cors::{self, Asked};
 use super::guard::{Domains, Exchange};
-use super::listener::Peer;
+use super::listener::{Peer, Secure};
 use super::text::percent_decode;
 use super::website::{self, Visit};
 use crate::auth::identity::{AuthKind, Caller, Facts, Identity};
@@ -142,7 +142,7 @@ pub(super) fn anybody(parts: &Parts) -> Caller {
         identity: Identity::anonymous(),
         auth: AuthKind::Anonymous,
         peer: parts.extensions.get::<Peer>().map(|peer| peer.0.ip()),
-        secure: false,
+        secure: parts.extensions.get::<Secure>().is_some(),
         signature_age_ms: None,
         facts: Facts { headers: parts.headers.clone(), query: Vec::new() },
     }

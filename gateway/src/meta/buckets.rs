@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::config::{BucketConfig, versioning_from_sql, versioning_to_sql};
 use super::model::{Bucket, Millis, Versioning};
+use super::uploads::drop_parts;
 use super::versions::to_json;
 use super::{Meta, MetaError, bytes, from_sql};
 
@@ -154,19 +155,16 @@ impl Meta {
             .collect()
     }
 
-    /// Removes an empty bucket: no versions and no open uploads.
-    pub async fn delete_bucket(&self, id: i64) -> Result<(), MetaError> {
+    /// Removes a bucket without versions. Uploads that are open are aborted.
+    pub async fn delete_bucket(&self, id: i64, not_before: Millis) -> Result<(), MetaError> {
         self.writer
             .run(move |tx| {
                 Box::pin(async move {
-                    let holds = sqlx::query(
-                        "SELECT EXISTS (SELECT 1 FROM versions WHERE bucket = ?)
-                             OR EXISTS (SELECT 1 FROM uploads WHERE bucket = ? AND state = 0)",
-                    )
-                    .bind(id)
-                    .bind(id)
-                    .fetch_one(&mut *tx)
-                    .await?;
+                    let holds =
+                        sqlx::query("SELECT EXISTS (SELECT 1 FROM versions WHERE bucket = ?)")
+                            .bind(id)
+                            .fetch_one(&mut *tx)
+                            .await?;
                     if holds.get::<i64, _>(0) != 0 {
                         return Err(MetaError::BucketNotEmpty);
                     }
@@ -176,6 +174,13 @@ impl Meta {
                         .await?;
                     if done.rows_affected() == 0 {
                         return Err(MetaError::NoSuchBucket);
+                    }
+                    let open = sqlx::query("SELECT id FROM uploads WHERE bucket = ? AND state = 0")
+                        .bind(id)
+                        .fetch_all(&mut *tx)
+                        .await?;
+                    for upload in open {
+                        drop_parts(tx, upload.get(0), not_before).await?;
                     }
                     // No bucket has this id again, so nothing refers to these.
                     for sql in [

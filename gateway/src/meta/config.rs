@@ -63,10 +63,16 @@ pub struct BucketConfig {
     /// Kept and given back, by id.
     pub intelligent_tiering: BTreeMap<String, dto::IntelligentTieringConfiguration>,
     #[serde(skip)]
-    parsed_policy: OnceLock<Option<Arc<Policy>>>,
+    pub(crate) parsed_policy: OnceLock<Option<Arc<Policy>>>,
 }
 
 impl BucketConfig {
+    /// Puts another policy in place.
+    pub fn set_policy(&mut self, policy: Option<String>) {
+        self.policy = policy;
+        self.parsed_policy = OnceLock::new();
+    }
+
     /// The bucket policy, parsed. What cannot be parsed was refused when it
     /// came; if it is here all the same, it counts as one that denies.
     pub fn parsed_policy(&self, bucket: &str) -> Option<&Arc<Policy>> {

@@ -361,7 +361,7 @@ async fn chosen_parts(
     Ok(chosen)
 }
 
-async fn drop_parts(
+pub(super) async fn drop_parts(
     tx: &mut SqliteConnection,
     upload: &str,
     not_before: Millis,

@@ -160,7 +160,6 @@ pub async fn version(
     let key = ask.key.unwrap_or_default();
     let found = gateway.meta.find_version(ask.bucket.id, key.as_bytes(), version_id).await?;
     let Some(found) = found else {
-        ask.check()?;
         Ask { action: Action::ListBucket, key: None, ..ask }.check()?;
         return Err(match version_id {
             Some(_) => MetaError::NoSuchVersion.into(),

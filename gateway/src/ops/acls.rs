@@ -1,10 +1,11 @@
 //! ACLs as requests bring them: canned, as headers that grant, or as documents.
 
 use http::HeaderMap;
+use s3s::dto::{self, AccessControlPolicy, Owner, Type};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use super::access::{ownership, public_access};
-use crate::auth::acl::{Acl, AclError, AclRequest, NamedGrantee, Permission};
+use crate::auth::acl::{Acl, AclError, AclRequest, Grant, Grantee, NamedGrantee, Permission};
 use crate::auth::identity::{Caller, Denied};
 use crate::error::{custom, refuse};
 use crate::gateway::Gateway;
@@ -103,4 +104,91 @@ pub fn refusal(error: AclError) -> S3Error {
         AclError::CannedAndGrants => refuse(S3ErrorCode::InvalidRequest, sentence),
         AclError::TooMany(_) => refuse(S3ErrorCode::MalformedACLError, sentence),
     }
+}
+
+/// What a request asks an ACL to be: by headers, or by a document. One of them
+/// must be there.
+pub async fn asked(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    document: Option<&AccessControlPolicy>,
+    owner: &str,
+) -> S3Result<AclRequest> {
+    let by_headers = from_headers(gateway, headers).await?;
+    let Some(document) = document else {
+        if by_headers == AclRequest::None {
+            return Err(refuse(
+                S3ErrorCode::MissingSecurityHeader,
+                "Your request was missing a required header",
+            ));
+        }
+        return Ok(by_headers);
+    };
+    if by_headers != AclRequest::None {
+        return Err(refuse(
+            S3ErrorCode::UnexpectedContent,
+            "This request does not support content",
+        ));
+    }
+    let named = document.owner.as_ref().and_then(|owner| owner.id.as_deref());
+    if named.is_some_and(|named| named != owner) {
+        // An ACL cannot give an object away.
+        return Err(Denied.into());
+    }
+    let accounts = gateway.meta.accounts().await?;
+    let mut grants = Vec::new();
+    for grant in document.grants.iter().flatten() {
+        grants.push(parse_grant(grant, &accounts)?);
+    }
+    Ok(AclRequest::Grants(grants))
+}
+
+fn parse_grant(grant: &dto::Grant, accounts: &[Account]) -> S3Result<Grant> {
+    let malformed = || {
+        refuse(
+            S3ErrorCode::MalformedACLError,
+            "The XML you provided was not well-formed or did not validate against our published schema",
+        )
+    };
+    let permission = grant.permission.as_ref().and_then(|word| Permission::parse(word.as_str()));
+    let to = grant.grantee.as_ref().ok_or_else(malformed)?;
+    let find = |named: NamedGrantee<'_>| find(accounts, named);
+    let grantee = match (&to.id, &to.uri, &to.email_address) {
+        (Some(id), None, None) => NamedGrantee::Id(id).find(find),
+        (None, Some(uri), None) => Grantee::from_uri(uri),
+        (None, None, Some(email)) => NamedGrantee::Email(email).find(find),
+        _ => return Err(malformed()),
+    };
+    Ok(Grant { grantee: grantee.map_err(refusal)?, permission: permission.ok_or_else(malformed)? })
+}
+
+/// An ACL as S3 types have it.
+pub async fn document(gateway: &Gateway, acl: &Acl) -> S3Result<(Owner, Vec<dto::Grant>)> {
+    let accounts = gateway.meta.accounts().await?;
+    let name = |id: &str| {
+        let found = accounts.iter().find(|account| account.canonical_id() == id);
+        found.map(|account| account.display_name.clone())
+    };
+    let owner = Owner { id: Some(acl.owner.clone()), display_name: name(&acl.owner) };
+    let grants = acl.grants.iter().map(|grant| {
+        let grantee = match &grant.grantee {
+            Grantee::Canonical(id) => dto::Grantee {
+                id: Some(id.clone()),
+                display_name: name(id),
+                type_: Type::from_static(Type::CANONICAL_USER),
+                email_address: None,
+                uri: None,
+            },
+            group => dto::Grantee {
+                uri: group.uri().map(str::to_owned),
+                type_: Type::from_static(Type::GROUP),
+                id: None,
+                display_name: None,
+                email_address: None,
+            },
+        };
+        let permission = dto::Permission::from_static(grant.permission.as_str());
+        dto::Grant { grantee: Some(grantee), permission: Some(permission) }
+    });
+    Ok((owner, grants.collect()))
 }

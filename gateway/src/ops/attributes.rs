@@ -42,7 +42,7 @@ fn without_aws_chunked(value: &str) -> Option<String> {
         .map(str::trim)
         .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
         .collect();
-    (!kept.is_empty()).then(|| kept.join(","))
+    (!kept.is_empty()).then(|| kept.join(", "))
 }
 
 fn user_metadata(metadata: Option<&Metadata>) -> S3Result<BTreeMap<String, String>> {
@@ -81,7 +81,7 @@ mod tests {
     fn only_the_token_of_the_transfer_is_stripped() {
         assert_eq!(without_aws_chunked("aws-chunked"), None);
         assert_eq!(without_aws_chunked("gzip, AWS-Chunked").as_deref(), Some("gzip"));
-        assert_eq!(without_aws_chunked("aws-chunked,br,gzip").as_deref(), Some("br,gzip"));
+        assert_eq!(without_aws_chunked("aws-chunked,br,gzip").as_deref(), Some("br, gzip"));
     }
 
     #[test]

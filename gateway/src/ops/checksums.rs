@@ -72,8 +72,9 @@ impl Declared {
                 ));
             }
             if BASE64_STANDARD.decode(value).map(|bytes| bytes.len()) != Ok(len) {
+                // It cannot be that of the body.
                 let message = format!("Value for {header} header is invalid.");
-                return Err(refuse(S3ErrorCode::InvalidRequest, message));
+                return Err(refuse(S3ErrorCode::BadDigest, message));
             }
             checksum = Some((algorithm, Some(value.to_owned())));
         }

@@ -1,4 +1,5 @@
-//! DeleteBucket: only when it holds neither objects nor uploads.
+//! DeleteBucket: only when it holds no objects or versions. Uploads that are
+//! open are aborted.
 
 use std::sync::Arc;
 
@@ -24,6 +25,6 @@ pub async fn run(
         Action::DeleteBucket,
     )
     .await?;
-    gateway.meta.delete_bucket(bucket.id).await?;
+    gateway.meta.delete_bucket(bucket.id, gateway.not_before()).await?;
     Ok(S3Response::with_status(DeleteBucketOutput::default(), http::StatusCode::NO_CONTENT))
 }

@@ -147,6 +147,16 @@ fn bucket_default(bucket: &Bucket) -> (Option<&str>, Option<&str>) {
     (kind, default.and_then(|default| default.kms_master_key_id.as_deref()))
 }
 
+/// Refuses to be told how an object is encrypted that is only read.
+pub fn refuse_on_read(headers: &HeaderMap) -> S3Result<()> {
+    if headers.contains_key("x-amz-server-side-encryption") {
+        return Err(bad(
+            "x-amz-server-side-encryption header is not supported for this operation.",
+        ));
+    }
+    Ok(())
+}
+
 /// What opens the data keys of an object that is there.
 pub async fn for_read(
     gateway: &Gateway,

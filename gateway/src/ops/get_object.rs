@@ -32,6 +32,7 @@ pub async fn run(
     let ask = Ask::object(caller, &bucket, action, &input.key);
     let (version, parts) = super::version_with_parts(gateway, ask, version_id).await?;
     let headers = &request.headers;
+    encryption::refuse_on_read(headers)?;
     let encryption = &version.attributes.encryption;
     let sealing =
         encryption::for_read(gateway, &bucket, encryption, headers, KeyOf::Object).await?;

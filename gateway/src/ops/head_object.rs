@@ -31,6 +31,7 @@ pub async fn run(
         (access::version(gateway, ask, version_id).await?, Vec::new())
     };
     let (kept, headers) = (&version.attributes, &request.headers);
+    encryption::refuse_on_read(headers)?;
     encryption::for_read(gateway, &bucket, &kept.encryption, headers, KeyOf::Object).await?;
     ReadConditions {
         matches: input.if_match.as_ref(),

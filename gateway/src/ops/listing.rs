@@ -42,7 +42,8 @@ impl Encoding {
     }
 }
 
-/// As S3 does it: a space becomes `+`, a slash stays.
+/// As S3 does it: a slash stays. A space becomes `%20`, which every client
+/// decodes alike, those that take a `+` for one and those that do not.
 fn encode(key: &[u8]) -> String {
     use std::fmt::Write;
     let mut out = String::with_capacity(key.len());
@@ -51,7 +52,6 @@ fn encode(key: &[u8]) -> String {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' | b'/' => {
                 out.push(char::from(byte));
             }
-            b' ' => out.push('+'),
             _ => {
                 let _ = write!(out, "%{byte:02X}"); // Writing to a string cannot fail.
             }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn keys_are_encoded_as_s3_does() {
-        assert_eq!(encode("a b/c+d%é\u{1}~*".as_bytes()), "a+b/c%2Bd%25%C3%A9%01%7E*");
+        assert_eq!(encode("a b/c+d%é\u{1}~*".as_bytes()), "a%20b/c%2Bd%25%C3%A9%01%7E*");
     }
 
     #[test]

@@ -60,7 +60,8 @@ impl Policy {
         let mut conditions = vec![format!(r#"{{"bucket": "{}"}}"#, self.bucket)];
         conditions.extend(self.conditions.iter().cloned());
         let conditions = conditions.join(",");
-        let json = format!(r#"{{"expiration": "{}", "conditions": [{conditions}]}}"#, self.expiration);
+        let json =
+            format!(r#"{{"expiration": "{}", "conditions": [{conditions}]}}"#, self.expiration);
         BASE64_STANDARD.encode(self.raw.as_ref().unwrap_or(&json))
     }
 }

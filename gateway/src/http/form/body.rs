@@ -90,6 +90,14 @@ pub struct FileBody {
     record: FileRecord,
 }
 
+enum Step {
+    Data(Bytes),
+    /// More bytes of the form are needed.
+    Starved,
+    /// The file is whole.
+    End,
+}
+
 impl FileBody {
     /// The file that `parser` has come to.
     pub fn new(parser: Parser, source: Incoming, sizes: Sizes) -> (Self, FileRecord) {
@@ -98,19 +106,19 @@ impl FileBody {
         (body, record)
     }
 
-    /// The next event, counted: `None` is the end of a good file.
-    fn next(&mut self) -> Result<Option<Option<Bytes>>, FileFault> {
+    fn step(&mut self) -> Result<Step, FileFault> {
         match self.parser.pop()? {
-            None => Ok(None),
+            None => Ok(Step::Starved),
             Some(Event::Data(bytes)) => {
                 self.len += bytes.len() as u64;
                 if self.sizes.max < self.len {
                     return Err(FileFault::TooLarge);
                 }
-                Ok(Some(Some(bytes)))
+                Ok(Step::Data(bytes))
             }
             Some(Event::End) if self.len < self.sizes.min => Err(FileFault::TooSmall),
-            Some(_) => Ok(Some(None)),
+            // Nothing else follows the beginning of a file.
+            Some(_) => Ok(Step::End),
         }
     }
 }
@@ -124,13 +132,13 @@ impl Stream for FileBody {
             return Poll::Ready(None);
         }
         let fault = loop {
-            match this.next() {
-                Ok(Some(Some(bytes))) => return Poll::Ready(Some(Ok(bytes))),
-                Ok(Some(None)) => {
+            match this.step() {
+                Ok(Step::Data(bytes)) => return Poll::Ready(Some(Ok(bytes))),
+                Ok(Step::End) => {
                     this.ended = true;
                     return Poll::Ready(None);
                 }
-                Ok(None) => {}
+                Ok(Step::Starved) => {}
                 Err(fault) => break fault,
             }
             match ready!(this.source.as_mut().poll_next(cx)) {

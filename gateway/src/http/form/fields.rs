@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
-use s3s::dto::Tagging;
+use s3s::dto::{Tagging, Timestamp, TimestampFormat};
 use s3s::{S3ErrorCode, S3Result};
 
 use crate::error::{custom, refuse};
+use crate::http::guard::RAW_EXPIRES;
 use crate::http::text::percent_encode;
 
 /// The fields, names in lower case, each once, in the order they came.
@@ -100,6 +101,8 @@ impl Fields {
                     tags = tagging(value)?;
                     ("x-amz-tagging", tags.as_str())
                 }
+                // As the guard does with a PUT: it is kept as it is.
+                "expires" if !is_date(value) => (RAW_EXPIRES, value),
                 name if HEADERS.contains(&name) => (name, value),
                 name if FAMILIES.iter().any(|family| name.starts_with(family)) => (name, value),
                 _ => continue,
@@ -119,6 +122,10 @@ impl Fields {
         }
         Ok(headers)
     }
+}
+
+fn is_date(text: &str) -> bool {
+    Timestamp::parse(TimestampFormat::HttpDate, text).is_ok()
 }
 
 /// A header that nothing can be smuggled in with.
@@ -202,6 +209,7 @@ mod tests {
             ("policy", "p"),
             ("acl", "public-read"),
             ("Content-Type", "text/plain"),
+            ("expires", "tomorrow"),
             ("x-amz-meta-A", "naïve"),
             ("x-amz-server-side-encryption", "AES256"),
             ("x-amz-checksum-crc32", "AAAAAA=="),
@@ -225,6 +233,7 @@ mod tests {
             "x-amz-meta-a",
             "x-amz-server-side-encryption",
             "x-amz-tagging",
+            RAW_EXPIRES,
         ];
         assert_eq!(names, want);
         assert_eq!(headers["x-amz-tagging"], "a%20%26%20b=1%2F2&c=");

@@ -32,24 +32,36 @@ pub(super) fn strings_to_sign(
     let encoded = encode(&decode(raw, Plus::IsPlus).unwrap_or_default(), true);
     // Some clients escape less than they should, or more, and sign what they send.
     let paths = [Some(encoded.as_str()), Some(raw).filter(|raw| *raw != encoded)];
-    let query = canonical_query(query, claim.place);
+    let sorted = canonical_query(query, claim.place);
+    // curl did not sort and escape queries for years.
+    let raw = parts.uri.query().filter(|raw| claim.place == Place::Header && *raw != sorted);
+    let queries = [Some(sorted.as_str()), raw];
     let headers = canonical_headers(parts, claim)?;
 
     let mut strings = Vec::new();
     for path in paths.into_iter().flatten() {
-        for payload in payloads {
-            let mut hash = Sha256::new();
-            for piece in [parts.method.as_str(), "\n", path, "\n", &query, "\n"] {
-                hash.update(piece.as_bytes());
+        for query in queries.into_iter().flatten() {
+            for payload in payloads {
+                let lines = [parts.method.as_str(), path, query].map(str::as_bytes);
+                let hash =
+                    hash_lines(lines.into_iter().chain([headers.as_slice(), payload.as_bytes()]));
+                strings.push(string_to_sign(&claim.date, &claim.scope, &hash));
             }
-            hash.update(&headers);
-            hash.update(b"\n");
-            hash.update(payload.as_bytes());
-            let hash = hex::encode(hash.finalize());
-            strings.push(string_to_sign(&claim.date, &claim.scope, &hash));
         }
     }
     Ok(strings)
+}
+
+/// The SHA-256 of lines, in hex.
+fn hash_lines<'a>(lines: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for (n, line) in lines.enumerate() {
+        if n > 0 {
+            hash.update(b"\n");
+        }
+        hash.update(line);
+    }
+    hex::encode(hash.finalize())
 }
 
 fn string_to_sign(date: &str, scope: &Scope<'_>, hash: &str) -> String {
@@ -132,7 +144,7 @@ mod tests {
     use crate::http::guard::Domains;
     use crate::http::guard::credentials::Credentials;
     use crate::http::guard::target::Target;
-    use crate::http::guard::testing::parts;
+    use crate::http::guard::testing::{HEADER_AUTH, PRESIGNED, parts};
 
     /// The example of a GET in the documentation of S3.
     #[test]
@@ -162,6 +174,29 @@ mod tests {
         let golden = "AWS4-HMAC-SHA256\n20130524T000000Z\n20130524/us-east-1/s3/aws4_request\n\
                       7344ae5b7ee6c3e7e6b0fe0640412a37625d1fbfff95c48bbb2dc43964946972";
         assert_eq!(strings, [golden]);
+    }
+
+    #[test]
+    fn every_form_is_tried_and_no_other() {
+        let forms = |uri: &str, auth: &str| {
+            let headers = [("host", "h"), ("x-amz-date", "20130524T000000Z")];
+            let auth = [("authorization", auth)];
+            let is_header = !auth[0].1.is_empty();
+            let headers: Vec<_> = headers.into_iter().chain(is_header.then_some(auth[0])).collect();
+            let parts = parts("GET", uri, &headers);
+            let target = Target::parse(&parts, &Domains::default()).unwrap();
+            let Ok(Credentials::Signed(claim)) = Credentials::find(&parts, &target.query) else {
+                panic!("it is signed")
+            };
+            let mut found = strings_to_sign(&parts, &target.query, &claim, &["p"]).unwrap();
+            found.sort();
+            found.dedup();
+            found.len()
+        };
+        assert_eq!(forms("/b/k?a=1&b=2", HEADER_AUTH), 1);
+        assert_eq!(forms("/b/k?b=/&a=1", HEADER_AUTH), 2);
+        assert_eq!(forms("/b/a+b?b=/&a=1", HEADER_AUTH), 4);
+        assert_eq!(forms(&format!("/b/k?{PRESIGNED}&z=/"), ""), 1);
     }
 
     #[test]

@@ -145,16 +145,14 @@ impl Guard {
             None => routes::errand(parts, level)?,
         };
         routes::check(&parts.method, level, query)?;
-        let is_document = routes::is_document(&parts.method, level, query);
+        // A form is read by who knows what it is.
+        let is_form = errand == Errand::Form;
+        let is_document = !is_form && routes::is_document(&parts.method, level, query);
         Ok(Admission { caller, errand, headers, payload, seal, is_document })
     }
 
     /// The request as it goes on, if it may.
-    async fn admit<B>(
-        &self,
-        mut parts: Parts,
-        body: B,
-    ) -> Result<Request<GuardedBody<B>>, S3Refusal>
+    async fn admit<B>(&self, parts: Parts, body: B) -> Result<Request<GuardedBody<B>>, S3Refusal>
     where
         B: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Unpin + 'static,
     {
@@ -170,7 +168,6 @@ impl Guard {
         let form = form.ok_or_else(|| {
             S3Refusal::new(Code::InvalidRequest, "The body of this request is too large.")
         })?;
-        parts.headers.remove(http::header::EXPECT);
         Ok(self.check(&parts, Some(&form))?.apply(parts, |_, _| GuardedBody::empty()))
     }
 }

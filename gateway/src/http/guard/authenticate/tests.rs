@@ -27,7 +27,7 @@ fn sender_at(parts: &Parts, door: Door, body_hash: Option<&str>) -> Result<Calle
 const METHODS: [&str; 4] = ["GET", "PUT", "POST", "DELETE"];
 
 /// A request before it is signed: method, path, query, and headers.
-type Request = (&'static str, String, String, Vec<(String, String)>);
+type Request = (&'static str, String, String, Pairs);
 
 /// Text, escaped as some client may do it: more than it must, or less, or in
 /// small letters.
@@ -76,8 +76,10 @@ fn signed(signer: &Signer<'_>, (method, path, query, headers): &Request) -> Part
     signer.sign(method, &uri, &headers)
 }
 
+type Pairs = Vec<(String, String)>;
+
 /// What a request means: its method, key, query and headers.
-fn meaning(parts: &Parts) -> (String, String, Vec<(String, String)>, Vec<(String, String)>) {
+fn meaning(parts: &Parts) -> (String, String, Pairs, Pairs) {
     let settings = settings();
     let target = Target::parse(parts, &settings.domains).unwrap();
     let mut query: Vec<_> = target

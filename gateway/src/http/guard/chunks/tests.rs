@@ -159,12 +159,9 @@ proptest! {
         body.insert(at, byte);
         // Zeros before a size, and spaces around a trailer, say nothing.
         let is_nothing = matches!(byte, b'0' | b' ' | b'\t' | 0xb | 0xc | b'\n' | b'\r');
-        match framed.read(&body) {
-            Ok((out, trailers)) => {
-                prop_assert!(is_nothing, "{byte} at {at}");
-                prop_assert_eq!((out, trailers), framed.read(&framed.body()).unwrap());
-            }
-            Err(_) => {}
+        if let Ok(read) = framed.read(&body) {
+            prop_assert!(is_nothing, "{byte} at {at}");
+            prop_assert_eq!(read, framed.read(&framed.body()).unwrap());
         }
     }
 
