@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::access::{self, Ask};
 use super::checksums::{Fields, name};
 use super::encryption;
-use super::{conditions, etag};
+use super::{announce, conditions, etag};
 use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::error::refuse;
+use crate::events::Name;
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::{
     Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteRequest, MetaError, Part,
@@ -58,7 +59,9 @@ pub async fn run(
         ));
     }
     let declared = declared(&input, parts);
+    let name = Name::CompleteMultipartUpload;
     let request = CompleteRequest {
+        events: announce::of(gateway, caller, &bucket, &input.key, &[name]),
         upload: input.upload_id.clone(),
         parts: parts.iter().map(named).collect::<S3Result<_>>()?,
         assemble,

@@ -16,6 +16,7 @@ use crate::error::{custom, refuse};
 use crate::gateway::Gateway;
 use crate::meta::{Part, Version};
 use crate::object::download;
+use crate::upkeep::lifecycle;
 
 /// Runs the operation.
 pub async fn run(
@@ -60,6 +61,7 @@ pub async fn run(
         parts_count,
         accept_ranges: Some("bytes".to_owned()),
         e_tag: Some(etag(&version.etag)),
+        expiration: lifecycle::expiration(&bucket, &input.key, &version),
         last_modified: Some(timestamp(version.modified_ms)),
         content_type: Some(attributes::content_type(kept)),
         cache_control: kept.cache_control.clone(),

@@ -12,6 +12,7 @@ use super::get_object::{Selection, add_expires, checksum_fields, parts_count, se
 use super::{attributes, etag, lock, size, timestamp};
 use crate::auth::identity::Caller;
 use crate::gateway::Gateway;
+use crate::upkeep::lifecycle;
 
 /// Runs the operation.
 pub async fn run(
@@ -52,6 +53,7 @@ pub async fn run(
         parts_count: parts_count(&version, &parts, part),
         accept_ranges: Some("bytes".to_owned()),
         e_tag: Some(etag(&version.etag)),
+        expiration: lifecycle::expiration(&bucket, &input.key, &version),
         last_modified: Some(timestamp(version.modified_ms)),
         content_type: Some(attributes::content_type(kept)),
         cache_control: kept.cache_control.clone(),

@@ -95,6 +95,7 @@ pub mod put_public_access_block;
 
 pub mod access;
 pub mod acls;
+pub mod announce;
 pub mod append;
 pub mod attributes;
 pub mod checked;

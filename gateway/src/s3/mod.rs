@@ -70,6 +70,7 @@ use s3s::dto::{
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 
+use crate::access_log::Noted;
 use crate::auth::identity::{Caller, Facts};
 use crate::error::refuse;
 use crate::gateway::Gateway;
@@ -126,7 +127,10 @@ macro_rules! translate {
             ) -> S3Result<S3Response<$output>> {
                 let caller = caller(&request)?;
                 let _timer = self.gateway.metrics.operation(stringify!($operation));
-                ops::$operation::run(&self.gateway, &caller, request).await
+                let noted = Noted::caller(&request.extensions, &caller);
+                let done = ops::$operation::run(&self.gateway, &caller, request).await;
+                Noted::end(noted, done.as_ref().err());
+                done
             })*
         }
     };
