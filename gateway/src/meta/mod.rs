@@ -212,7 +212,12 @@ impl Meta {
             MetaError::Database(source) => failed(source),
             _ => MetaOpenError::Foreign(path.into()),
         })?;
-        Ok(Self { writer: Writer::start(connection), readers, configs: Arc::default(), canonical_ids })
+        Ok(Self {
+            writer: Writer::start(connection),
+            readers,
+            configs: Arc::default(),
+            canonical_ids,
+        })
     }
 
     /// Whether the database answers.
