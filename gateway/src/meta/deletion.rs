@@ -83,12 +83,8 @@ impl Meta {
 
 /// Whether `found` is what the delete means. Pure.
 fn check(condition: &DeleteCondition, found: Option<&Version>) -> Result<(), MetaError> {
-    let Some(found) = found.filter(|found| !found.delete_marker) else {
-        return match condition {
-            DeleteCondition { etag: None, size: None, modified_s: None } => Ok(()),
-            _ => Err(MetaError::NoSuchKey),
-        };
-    };
+    // What is not there is what a delete wants.
+    let Some(found) = found else { return Ok(()) };
     let etag = condition.etag.as_ref().is_none_or(|tag| tag == "*" || *tag == found.etag);
     let size = condition.size.is_none_or(|size| size == found.size);
     let modified = condition.modified_s.is_none_or(|time| time == found.modified_ms / 1000);

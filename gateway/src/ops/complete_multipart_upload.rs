@@ -95,7 +95,7 @@ pub async fn run(
         checksum_sha1: checksum.sha1,
         checksum_sha256: checksum.sha256,
         checksum_type: checksum.kind,
-        version_id: (bucket.versioning != Versioning::Off).then_some(completed.version_id),
+        version_id: (bucket.versioning == Versioning::Enabled).then_some(completed.version_id),
         server_side_encryption: told.kind,
         ssekms_key_id: told.kms_key_id,
         ..CompleteMultipartUploadOutput::default()

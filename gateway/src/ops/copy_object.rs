@@ -85,7 +85,7 @@ fn answer(
             checksum_sha256: checksum.sha256,
             checksum_type: checksum.kind,
         }),
-        version_id: super::version_id(bucket, version),
+        version_id: super::new_version_id(bucket, version),
         copy_source_version_id: source_version,
         server_side_encryption: told.kind,
         ssekms_key_id: told.kms_key_id,

@@ -80,5 +80,9 @@ pub async fn run(
         ..HeadObjectOutput::default()
     });
     add_expires(&mut response.headers, &version);
+    // The S3 layer has no field for it.
+    if let Some(count) = super::tag_count(&version.attributes) {
+        response.headers.insert("x-amz-tagging-count", count.into());
+    }
     Ok(response)
 }

@@ -142,6 +142,11 @@ fn entropy() -> u64 {
     u64::from_le_bytes(protocol::keys::random())
 }
 
+/// The id of a version that was just written: only of buckets with versions.
+fn new_version_id(bucket: &Bucket, version: &Version) -> Option<String> {
+    (bucket.versioning == Versioning::Enabled).then(|| version.version_id.clone())
+}
+
 /// The id of a version as it is told: buckets that never had versions have none.
 fn version_id(bucket: &Bucket, version: &Version) -> Option<String> {
     (bucket.versioning != Versioning::Off).then(|| version.version_id.clone())

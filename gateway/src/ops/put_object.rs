@@ -91,7 +91,7 @@ pub async fn run(
     Ok(S3Response::new(PutObjectOutput {
         e_tag: Some(super::etag(&version.etag)),
         expiration: lifecycle::expiration(&bucket, &input.key, &version),
-        version_id: super::version_id(&bucket, &version),
+        version_id: super::new_version_id(&bucket, &version),
         size: input.write_offset_bytes.map(|_| super::size(version.size)),
         checksum_crc32: checksum.crc32,
         checksum_crc32c: checksum.crc32c,
