@@ -374,6 +374,7 @@ fn settings(
         cors_origins: Vec::new(),
         allow_form_signature_v2: true,
         kms_keys: Vec::new(),
+        upkeep: gateway::settings::UpkeepSettings::default(),
         max_connections: 1024,
         buffer_bytes: 256 * 1024 * 1024,
         inline_max: 4096,

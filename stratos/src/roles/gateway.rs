@@ -77,6 +77,7 @@ fn settings(
         cors_origins: config.cors_origins,
         allow_form_signature_v2: config.allow_form_signature_v2,
         kms_keys: config.kms_keys,
+        upkeep: gateway::settings::UpkeepSettings::default(),
         max_connections: usize::try_from(config.max_connections).map_err(too_large)?,
         buffer_bytes: usize::try_from(config.buffer_bytes).map_err(too_large)?,
         inline_max: usize::try_from(config.inline_max_bytes).map_err(too_large)?,
