@@ -8,7 +8,7 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::access::{self, Ask};
 use super::conditions::ReadConditions;
 use super::encryption::{self, KeyOf};
-use super::get_object::{Selection, add_expires, checksum_fields, parts_count, select};
+use super::get_object::{Selection, add_expires, checksum_fields, numbered, parts_count, select};
 use super::{attributes, etag, lock, size, timestamp};
 use crate::auth::identity::Caller;
 use crate::gateway::Gateway;
@@ -43,7 +43,12 @@ pub async fn run(
     let Selection { range, content_range, part } =
         select(&version, &parts, input.range.as_ref(), input.part_number)?;
 
-    let checksum = checksum_fields(&version, input.checksum_mode.as_ref(), content_range.is_some());
+    let checksum = checksum_fields(
+        &version,
+        numbered(&parts, part).as_ref(),
+        input.checksum_mode.as_ref(),
+        content_range.is_some(),
+    );
     let told = encryption::told(&kept.encryption);
     let (object_lock_mode, object_lock_retain_until_date, object_lock_legal_hold_status) =
         lock::told(&version.lock, &bucket);

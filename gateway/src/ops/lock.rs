@@ -145,9 +145,7 @@ pub fn check_change(
     now: Millis,
 ) -> Result<(), MetaError> {
     let Some((mode, until)) = old.filter(|(_, until)| now < *until) else { return Ok(()) };
-    let stricter = new.is_some_and(|(new_mode, new_until)| {
-        until <= new_until && new_mode == mode
-    });
+    let stricter = new.is_some_and(|(new_mode, new_until)| until <= new_until && new_mode == mode);
     if stricter || (mode == LockMode::Governance && bypass) {
         return Ok(());
     }

@@ -31,6 +31,7 @@ use s3s::dto::{
     GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput,
     GetBucketLocationInput, GetBucketLocationOutput, GetBucketLoggingInput, GetBucketLoggingOutput,
     GetBucketMetricsConfigurationInput, GetBucketMetricsConfigurationOutput,
+    GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
     GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput, GetBucketPolicyInput,
     GetBucketPolicyOutput, GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput,
     GetBucketReplicationInput, GetBucketReplicationOutput, GetBucketRequestPaymentInput,
@@ -56,7 +57,8 @@ use s3s::dto::{
     PutBucketInventoryConfigurationInput, PutBucketInventoryConfigurationOutput,
     PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput,
     PutBucketLoggingInput, PutBucketLoggingOutput, PutBucketMetricsConfigurationInput,
-    PutBucketMetricsConfigurationOutput, PutBucketOwnershipControlsInput,
+    PutBucketMetricsConfigurationOutput, PutBucketNotificationConfigurationInput,
+    PutBucketNotificationConfigurationOutput, PutBucketOwnershipControlsInput,
     PutBucketOwnershipControlsOutput, PutBucketPolicyInput, PutBucketPolicyOutput,
     PutBucketRequestPaymentInput, PutBucketRequestPaymentOutput, PutBucketTaggingInput,
     PutBucketTaggingOutput, PutBucketVersioningInput, PutBucketVersioningOutput,
@@ -169,6 +171,10 @@ translate! {
     get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput,
     get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput,
     get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput,
+    get_bucket_notification_configuration:
+        GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput,
+    put_bucket_notification_configuration:
+        PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput,
     get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput,
     get_object_acl: GetObjectAclInput => GetObjectAclOutput,
     get_object_legal_hold: GetObjectLegalHoldInput => GetObjectLegalHoldOutput,
