@@ -8,9 +8,11 @@ use s3s::{S3Error, S3ErrorCode};
 
 use crate::auth::identity::Denied;
 use crate::gateway::Overloaded;
+use crate::http::guard::BodyFault;
 use crate::meta::MetaError;
 use crate::object::cipher::OpenError;
 use crate::object::download::ReadError;
+use crate::object::keyring::KeyRingError;
 use crate::object::upload::UploadError;
 
 /// An S3 error with a sentence.
@@ -35,6 +37,11 @@ pub fn custom(code: &'static str, status: StatusCode, message: impl Into<String>
     let mut error = refuse(code, message);
     error.set_status_code(status);
     error
+}
+
+/// Something that was never set, or was removed.
+pub fn not_set(code: &'static str, message: &'static str) -> S3Error {
+    custom(code, StatusCode::NOT_FOUND, message)
 }
 
 /// Others are at the same thing: the client should come back.
@@ -65,6 +72,16 @@ impl From<MetaError> for S3Error {
             MetaError::BadDigest(_) => Code::BadDigest,
             MetaError::PreconditionFailed => Code::PreconditionFailed,
             MetaError::SourceGone => Code::NoSuchKey,
+            MetaError::Locked => {
+                return refuse(
+                    Code::AccessDenied,
+                    "Access Denied because object protected by object lock.",
+                );
+            }
+            MetaError::LockNeedsVersioning => Code::InvalidBucketState,
+            MetaError::NoSuchVersion => Code::NoSuchVersion,
+            MetaError::DeleteMarker => Code::MethodNotAllowed,
+            MetaError::Refused(code, _) => code.clone(),
             MetaError::TooManyUploads => Code::InvalidRequest,
             // The upload outlived its lease, or nodes were wiped under it: all
             // or nothing, and it was nothing.
@@ -111,6 +128,18 @@ impl From<OpenError> for S3Error {
     }
 }
 
+impl From<KeyRingError> for S3Error {
+    fn from(error: KeyRingError) -> Self {
+        match error {
+            KeyRingError::Unknown(_) => {
+                custom("KMS.NotFoundException", StatusCode::BAD_REQUEST, error.to_string())
+            }
+            KeyRingError::Open(error) => error.into(),
+            KeyRingError::Meta(error) => error.into(),
+        }
+    }
+}
+
 impl From<UploadError> for S3Error {
     fn from(error: UploadError) -> Self {
         match error {
@@ -135,38 +164,18 @@ impl From<ReadError> for S3Error {
     }
 }
 
-/// What was wrong with a body. The types of `s3s` for this are private, their
-/// texts are all that can be told apart. What the guard found at fault it
-/// answers itself.
+/// What was wrong with a body.
 fn body_error(error: &(dyn std::error::Error + 'static)) -> S3Error {
-    use S3ErrorCode as Code;
-    let text = error.to_string();
-    tracing::debug!(error = %text, "body refused");
-    if text.contains("Sha256Mismatch") {
-        return custom(
-            "XAmzContentSHA256Mismatch",
-            StatusCode::BAD_REQUEST,
-            "The provided 'x-amz-content-sha256' header does not match what was computed.",
-        );
-    }
-    if text.contains("SignatureMismatch") {
-        return refuse(
-            Code::SignatureDoesNotMatch,
-            "The request signature we calculated does not match the signature you provided.",
-        );
-    }
-    if text.contains("FormatError") || text.contains("TooLarge") || text.contains("TooMany") {
-        return refuse(Code::InvalidRequest, "The body is not well-formed aws-chunked encoding.");
-    }
-    refuse(
-        Code::IncompleteBody,
-        "You did not provide the number of bytes specified by the Content-Length HTTP header.",
-    )
+    // Whatever does not come from the guard broke off on the way.
+    let fault = error.downcast_ref().copied().unwrap_or(BodyFault::Cut);
+    let refusal = fault.refusal();
+    custom(refusal.code.as_str(), refusal.status, refusal.message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::guard::ChunkError;
 
     #[test]
     fn a_code_that_s3s_does_not_name_has_its_status() {
@@ -179,15 +188,19 @@ mod tests {
 
     #[test]
     fn a_body_that_is_not_what_was_signed_is_the_fault_of_the_client() {
-        for (text, code) in [
-            ("UploadStreamError: Sha256Mismatch", "XAmzContentSHA256Mismatch"),
-            ("AwsChunkedStreamError: SignatureMismatch", "SignatureDoesNotMatch"),
-            ("AwsChunkedStreamError: FormatError", "InvalidRequest"),
-            ("AwsChunkedStreamError: Incomplete", "IncompleteBody"),
+        for (fault, code, status) in [
+            (BodyFault::Hash, "XAmzContentSHA256Mismatch", 400),
+            (BodyFault::Chunks(ChunkError::Signature), "SignatureDoesNotMatch", 403),
+            (BodyFault::Chunks(ChunkError::Malformed), "InvalidRequest", 400),
+            (BodyFault::Chunks(ChunkError::Unfinished), "IncompleteBody", 400),
+            (BodyFault::TooSlow, "RequestTimeout", 400),
         ] {
-            let error = body_error(&std::io::Error::other(text));
+            let error: s3s::StdError = Box::new(fault);
+            let error = S3Error::from(UploadError::Body(error));
             assert_eq!(error.code().as_str(), code);
-            assert!(error.status_code().unwrap().is_client_error(), "{code}");
+            assert_eq!(error.status_code().unwrap(), status, "{code}");
         }
+        let other = body_error(&std::io::Error::other("x"));
+        assert_eq!(other.code().as_str(), "IncompleteBody");
     }
 }

@@ -23,15 +23,20 @@ use crate::auth::credentials::Credentials;
 use crate::gateway::{Gateway, now_ms};
 use crate::http::admin::{self, Admin};
 use crate::http::door::Door;
+use crate::http::form::Forms;
 use crate::http::guard::{Domains, Guard, GuardSettings, Guarded};
 use crate::http::health;
+use crate::http::inside::Inside;
 use crate::http::listener::{HttpLimits, HttpStats, LOOK_EVERY, Port, Tls, TlsError, serve};
 use crate::http::metrics::Metrics;
+use crate::http::web::Web;
 use crate::master::{self, MasterKeyError};
 use crate::meta::{Account, Meta, MetaError, MetaOpenError};
 use crate::meter::Meter;
 use crate::nodes::quic::QuicNodes;
 use crate::nodes::registry::Registry;
+use crate::object::keyring;
+use crate::ops::encryption::DEFAULT_KMS_KEY;
 use crate::s3;
 use crate::settings::{Settings, SettingsError};
 use crate::upkeep::funds::Funds;
@@ -104,6 +109,7 @@ pub struct GatewayServer {
     s3_tls: Option<TcpListener>,
     admin: TcpListener,
     domains: Domains,
+    sites: Domains,
     token: String,
     /// Held as long as the folder is ours.
     _lock: File,
@@ -158,8 +164,10 @@ impl GatewayServer {
     pub async fn open(settings: Settings) -> Result<Self, OpenError> {
         settings.check()?;
         self_test(settings.engine)?;
-        let domains = Domains::parse(&settings.domains)
-            .map_err(|error| OpenError::Domains(error.to_string()))?;
+        let parse = |names: &[String]| {
+            Domains::parse(names).map_err(|error| OpenError::Domains(error.to_string()))
+        };
+        let (domains, sites) = (parse(&settings.domains)?, parse(&settings.website_domains)?);
         let dir = settings.dir.clone();
         make_private(&dir)?;
         let lock = lock(&dir)?;
@@ -201,7 +209,21 @@ impl GatewayServer {
             settings,
         });
         let token = admin_token(&dir)?;
-        Ok(Self { gateway, nodes, client, s3, tls, s3_tls, admin, domains, token, _lock: lock })
+        keyring::make(&gateway, &[DEFAULT_KMS_KEY.to_owned()]).await?;
+        keyring::make(&gateway, &gateway.settings.kms_keys).await?;
+        Ok(Self {
+            gateway,
+            nodes,
+            client,
+            s3,
+            tls,
+            s3_tls,
+            admin,
+            domains,
+            sites,
+            token,
+            _lock: lock,
+        })
     }
 
     /// The gateway itself.
@@ -260,15 +282,21 @@ impl GatewayServer {
 
     /// Serves until `stop`, then finishes what is under way.
     pub async fn run(self, stop: CancellationToken) -> io::Result<()> {
-        let Self { gateway, nodes, client, s3, tls, s3_tls, admin, domains, token, _lock } = self;
+        let Self { gateway, nodes, client, s3, tls, s3_tls, admin, domains, sites, token, _lock } =
+            self;
         let stats = Arc::new(HttpStats::default());
+        let keys = gateway.clone();
         let guard = Guard::new(GuardSettings {
             region: gateway.settings.region.clone(),
             domains: domains.clone(),
+            resolve: Arc::new(move |key, token| keys.credentials.resolve(key, token)),
             now: OffsetDateTime::now_utc,
         });
-        let service = Guarded::new(Arc::new(guard), s3::service(gateway.clone(), domains));
-        let door = Door::new(service, health::router(gateway.clone(), stats.clone()));
+        let inner = s3::service(gateway.clone(), domains.clone());
+        let forms = Forms::new(gateway.clone(), domains.clone(), inner);
+        let service = Guarded::new(Arc::new(guard), Inside::new(gateway.clone(), forms));
+        let web = Web::new(gateway.clone(), domains, sites);
+        let door = Door::new(web, service, health::router(gateway.clone(), stats.clone()));
         let limits = HttpLimits {
             max_connections: gateway.settings.max_connections,
             ..HttpLimits::default()

@@ -34,6 +34,15 @@ pub struct Settings {
     pub engine: Engine,
     /// Domains under which buckets are host names.
     pub domains: Vec<String>,
+    /// Domains under which buckets are websites.
+    pub website_domains: Vec<String>,
+    /// Origins whose pages may ask where a bucket says nothing of them.
+    pub cors_origins: Vec<String>,
+    /// Whether browser forms may be signed by the old Signature Version 2.
+    pub allow_form_signature_v2: bool,
+    /// Keys of the local key ring (SSE-KMS) besides the default one; made if they
+    /// are not there.
+    pub kms_keys: Vec<String>,
     /// S3 connections at once.
     pub max_connections: usize,
     /// Bytes of uploads and downloads that may be in memory at once.

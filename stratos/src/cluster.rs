@@ -369,6 +369,13 @@ fn settings(
         write_quorum: gateway::Settings::default_quorum(scheme),
         engine: Engine::default(),
         domains: Vec::new(),
+        // Browsers find every name under localhost on this machine.
+        website_domains: vec!["web.localhost".to_owned()],
+        cors_origins: Vec::new(),
+        allow_form_signature_v2: true,
+        kms_keys: Vec::new(),
+        tls: None,
+        tls_listen: None,
         max_connections: 1024,
         buffer_bytes: 256 * 1024 * 1024,
         inline_max: 4096,

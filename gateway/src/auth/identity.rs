@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use protocol::AccountId;
 use thiserror::Error;
 
@@ -64,6 +65,17 @@ pub struct Caller {
     pub secure: bool,
     /// Milliseconds between the signature and now, of presigned URLs.
     pub signature_age_ms: Option<i64>,
+    /// The headers of the request, and its query parameters.
+    pub facts: Facts,
+}
+
+/// What a request says besides who it is from.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its query parameters, decoded.
+    pub query: Vec<(String, String)>,
 }
 
 /// The asker may not do that.

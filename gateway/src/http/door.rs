@@ -1,5 +1,5 @@
-//! The S3 port: health requests to axum, all others through the guard to S3.
-//! A tracing span covers each request.
+//! The S3 port: health requests to axum, all others through the guard to S3,
+//! with what browsers need around it. A tracing span covers each request.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -14,18 +14,20 @@ use tracing::Instrument;
 use super::guard::Guarded;
 use super::health::is_health;
 use super::listener::{Peer, RequestBody};
+use super::web::Web;
 
 /// What answers on the S3 port.
 #[derive(Clone)]
 pub struct Door<S> {
+    web: Web,
     s3: Guarded<S>,
     health: Router,
 }
 
 impl<S> Door<S> {
-    /// Puts the two behind one door.
-    pub fn new(s3: Guarded<S>, health: Router) -> Self {
-        Self { s3, health }
+    /// Puts the three behind one door.
+    pub fn new(web: Web, s3: Guarded<S>, health: Router) -> Self {
+        Self { web, s3, health }
     }
 }
 
@@ -56,10 +58,14 @@ where
         );
         let is_health = is_health(&parts);
         let request = Request::from_parts(parts, body);
-        let (s3, health, inside) = (self.s3.clone(), self.health.clone(), span.clone());
+        let (web, s3, health) = (self.web.clone(), self.s3.clone(), self.health.clone());
+        let inside = span.clone();
         let answer = async move {
-            let answer =
-                if is_health { ask(health, request).await } else { s3.oneshot(request).await };
+            let answer = if is_health {
+                ask(health, request).await
+            } else {
+                web.answer(request, |request| s3.oneshot(request)).await
+            };
             if let Ok(response) = &answer {
                 inside.record("status", response.status().as_u16());
             }

@@ -1,10 +1,13 @@
 //! Buckets.
 
 use protocol::AccountId;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row};
 
-use super::model::{Bucket, Millis};
+use super::config::{BucketConfig, versioning_from_sql, versioning_to_sql};
+use super::model::{Bucket, Millis, Versioning};
+use super::uploads::drop_parts;
+use super::versions::to_json;
 use super::{Meta, MetaError, bytes, from_sql};
 
 /// A bucket to be made.
@@ -16,12 +19,15 @@ pub struct NewBucket {
     pub account: AccountId,
     /// The bucket key under the master key.
     pub wrapped_key: Vec<u8>,
+    /// What it is configured as from the start. With object lock it has
+    /// versions, too.
+    pub config: BucketConfig,
     /// Now.
     pub now_ms: Millis,
 }
 
 /// What is in a bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct BucketUsage {
     /// The bucket.
     pub bucket: Bucket,
@@ -31,19 +37,27 @@ pub struct BucketUsage {
     pub bytes: u64,
 }
 
-fn bucket(row: &SqliteRow) -> Result<Bucket, MetaError> {
-    Ok(Bucket {
-        id: row.get(0),
-        name: row.get(1),
-        account: AccountId(bytes(row.get(2), "an account id")?),
-        wrapped_key: row.get(3),
-        created_ms: row.get(4),
-    })
-}
+/// What `bucket` reads, from column 0 on.
+const COLUMNS: &str = "id, name, account, wrapped_key, created_ms, versioning, config, rev";
 
 impl Meta {
+    fn bucket_row(&self, row: &SqliteRow) -> Result<Bucket, MetaError> {
+        let id = row.get(0);
+        Ok(Bucket {
+            id,
+            name: row.get(1),
+            account: AccountId(bytes(row.get(2), "an account id")?),
+            wrapped_key: row.get(3),
+            created_ms: row.get(4),
+            versioning: versioning_from_sql(row.get(5))?,
+            config: self.configs.get(id, row.get(7), row.get(6))?,
+        })
+    }
+
     /// Makes a bucket.
     pub async fn create_bucket(&self, new: NewBucket) -> Result<(), MetaError> {
+        let locked = new.config.object_lock.is_some();
+        let versioning = if locked { Versioning::Enabled } else { Versioning::Off };
         self.writer
             .run(move |tx| {
                 Box::pin(async move {
@@ -56,13 +70,16 @@ impl Meta {
                         return Err(MetaError::BucketExists { own });
                     }
                     sqlx::query(
-                        "INSERT INTO buckets (name, account, wrapped_key, created_ms)
-                         VALUES (?, ?, ?, ?)",
+                        "INSERT INTO buckets (name, account, wrapped_key, created_ms, versioning,
+                                              config)
+                         VALUES (?, ?, ?, ?, ?, ?)",
                     )
                     .bind(new.name)
                     .bind(new.account.0.to_vec())
                     .bind(new.wrapped_key)
                     .bind(new.now_ms)
+                    .bind(versioning_to_sql(versioning))
+                    .bind(to_json(&new.config))
                     .execute(tx)
                     .await?;
                     Ok(())
@@ -73,13 +90,24 @@ impl Meta {
 
     /// The bucket of this name.
     pub async fn bucket(&self, name: &str) -> Result<Bucket, MetaError> {
-        let row = sqlx::query(
-            "SELECT id, name, account, wrapped_key, created_ms FROM buckets WHERE name = ?",
-        )
-        .bind(name)
-        .fetch_optional(&self.readers)
+        let row =
+            sqlx::query(AssertSqlSafe(format!("SELECT {COLUMNS} FROM buckets WHERE name = ?")))
+                .bind(name)
+                .fetch_optional(&self.readers)
+                .await?;
+        self.bucket_row(&row.ok_or(MetaError::NoSuchBucket)?)
+    }
+
+    /// All buckets with ids behind `after`, at most `limit`.
+    pub async fn buckets(&self, after: i64, limit: u32) -> Result<Vec<Bucket>, MetaError> {
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM buckets WHERE id > ? ORDER BY id LIMIT ?"
+        )))
+        .bind(after)
+        .bind(limit)
+        .fetch_all(&self.readers)
         .await?;
-        bucket(&row.ok_or(MetaError::NoSuchBucket)?)
+        rows.iter().map(|row| self.bucket_row(row)).collect()
     }
 
     /// An account's buckets from `after` (exclusive) on, by name.
@@ -90,11 +118,11 @@ impl Meta {
         after: &str,
         limit: u32,
     ) -> Result<Vec<Bucket>, MetaError> {
-        let rows = sqlx::query(
-            "SELECT id, name, account, wrapped_key, created_ms FROM buckets
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT {COLUMNS} FROM buckets
              WHERE account = ? AND name > ? AND substr(name, 1, length(?)) = ?
-             ORDER BY name LIMIT ?",
-        )
+             ORDER BY name LIMIT ?"
+        )))
         .bind(account.0.to_vec())
         .bind(after)
         .bind(prefix)
@@ -102,14 +130,14 @@ impl Meta {
         .bind(limit)
         .fetch_all(&self.readers)
         .await?;
-        rows.iter().map(bucket).collect()
+        rows.iter().map(|row| self.bucket_row(row)).collect()
     }
 
     /// All buckets and what is in them.
     pub async fn bucket_usage(&self) -> Result<Vec<BucketUsage>, MetaError> {
         let rows = sqlx::query(
-            "SELECT b.id, b.name, b.account, b.wrapped_key, b.created_ms,
-                    count(v.id), coalesce(sum(v.size), 0)
+            "SELECT b.id, b.name, b.account, b.wrapped_key, b.created_ms, b.versioning, b.config,
+                    b.rev, count(v.id), coalesce(sum(v.size), 0)
              FROM buckets b
              LEFT JOIN versions v ON v.bucket = b.id AND v.latest = 1 AND v.delete_marker = 0
              GROUP BY b.id ORDER BY b.name",
@@ -119,27 +147,24 @@ impl Meta {
         rows.iter()
             .map(|row| {
                 Ok(BucketUsage {
-                    bucket: bucket(row)?,
-                    objects: from_sql(row.get(5))?,
-                    bytes: from_sql(row.get(6))?,
+                    bucket: self.bucket_row(row)?,
+                    objects: from_sql(row.get(8))?,
+                    bytes: from_sql(row.get(9))?,
                 })
             })
             .collect()
     }
 
-    /// Removes an empty bucket: no versions and no open uploads.
-    pub async fn delete_bucket(&self, id: i64) -> Result<(), MetaError> {
+    /// Removes a bucket without versions. Uploads that are open are aborted.
+    pub async fn delete_bucket(&self, id: i64, not_before: Millis) -> Result<(), MetaError> {
         self.writer
             .run(move |tx| {
                 Box::pin(async move {
-                    let holds = sqlx::query(
-                        "SELECT EXISTS (SELECT 1 FROM versions WHERE bucket = ?)
-                             OR EXISTS (SELECT 1 FROM uploads WHERE bucket = ? AND state = 0)",
-                    )
-                    .bind(id)
-                    .bind(id)
-                    .fetch_one(&mut *tx)
-                    .await?;
+                    let holds =
+                        sqlx::query("SELECT EXISTS (SELECT 1 FROM versions WHERE bucket = ?)")
+                            .bind(id)
+                            .fetch_one(&mut *tx)
+                            .await?;
                     if holds.get::<i64, _>(0) != 0 {
                         return Err(MetaError::BucketNotEmpty);
                     }
@@ -149,6 +174,13 @@ impl Meta {
                         .await?;
                     if done.rows_affected() == 0 {
                         return Err(MetaError::NoSuchBucket);
+                    }
+                    let open = sqlx::query("SELECT id FROM uploads WHERE bucket = ? AND state = 0")
+                        .bind(id)
+                        .fetch_all(&mut *tx)
+                        .await?;
+                    for upload in open {
+                        drop_parts(tx, upload.get(0), not_before).await?;
                     }
                     // No bucket has this id again, so nothing refers to these.
                     for sql in [

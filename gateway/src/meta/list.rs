@@ -4,15 +4,15 @@
 //! the last line, so the following page starts behind it: a key that existed
 //! the whole time is on exactly one page.
 
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::model::{Listed, Upload};
 use super::uploads::upload;
-use super::versions::version;
+use super::versions::{COLUMNS, version};
 use super::{Meta, MetaError};
 
 /// Rows that one query fetches.
-const ROWS: usize = 1000;
+pub(super) const ROWS: usize = 1000;
 
 /// What to list.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +62,7 @@ pub struct UploadsPage {
 
 /// What a key becomes in a listing.
 #[derive(Debug, PartialEq, Eq)]
-enum Line {
+pub(super) enum Line {
     Item,
     Prefix(Vec<u8>),
     /// Covered by a prefix that was listed already.
@@ -70,19 +70,25 @@ enum Line {
 }
 
 /// Cuts keys at a delimiter. Pure; keys come in byte order.
-struct Rollup<'a> {
+pub(super) struct Rollup<'a> {
     query: &'a ListQuery,
     last: Option<Vec<u8>>,
 }
 
 impl<'a> Rollup<'a> {
-    fn new(query: &'a ListQuery) -> Self {
+    pub fn new(query: &'a ListQuery) -> Self {
         // The page before may have ended with a common prefix.
         let last = common_prefix(query, &query.after).filter(|prefix| *prefix == query.after);
         Self { query, last }
     }
 
-    fn line(&mut self, key: &[u8]) -> Line {
+    /// The common prefix that was listed last.
+    pub fn last(&self) -> Option<&[u8]> {
+        self.last.as_deref()
+    }
+
+    /// What the next key becomes.
+    pub fn line(&mut self, key: &[u8]) -> Line {
         let Some(prefix) = common_prefix(self.query, key) else { return Line::Item };
         if self.last.as_ref() == Some(&prefix) {
             return Line::Covered;
@@ -102,7 +108,7 @@ fn common_prefix(query: &ListQuery, key: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The first key behind all that begin with `prefix`; `None` if there is none.
-fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|&byte| byte != u8::MAX)?;
     let mut next = prefix[..=last].to_vec();
     next[last] += 1;
@@ -182,19 +188,13 @@ impl Meta {
         from: &Start,
     ) -> Result<Vec<sqlx::sqlite::SqliteRow>, MetaError> {
         let end = successor(&query.prefix);
-        let rows = sqlx::query(if from.behind {
-            "SELECT key, id, version_id, delete_marker, size, etag, modified_ms, attributes
-             FROM versions
-             WHERE bucket = ? AND latest = 1 AND key > ? AND (? IS NULL OR key < ?)
+        let compare = if from.behind { ">" } else { ">=" };
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT key, {COLUMNS} FROM versions
+             WHERE bucket = ? AND latest = 1 AND key {compare} ? AND (? IS NULL OR key < ?)
                AND delete_marker = 0
              ORDER BY key LIMIT ?"
-        } else {
-            "SELECT key, id, version_id, delete_marker, size, etag, modified_ms, attributes
-             FROM versions
-             WHERE bucket = ? AND latest = 1 AND key >= ? AND (? IS NULL OR key < ?)
-               AND delete_marker = 0
-             ORDER BY key LIMIT ?"
-        })
+        )))
         .bind(query.bucket)
         .bind(&from.key)
         .bind(&end)
@@ -214,7 +214,7 @@ impl Meta {
         }
         // At most 1,000 uploads are open in a bucket, so one query has them all.
         let rows = sqlx::query(
-            "SELECT id, bucket, key, account, created_ms, attributes FROM uploads
+            "SELECT id, bucket, key, account, created_ms, attributes, lock FROM uploads
              WHERE bucket = ? AND state = 0 ORDER BY key, id",
         )
         .bind(list.bucket)

@@ -12,8 +12,11 @@
 mod accounts;
 mod buckets;
 mod condemned;
+mod config;
 mod contents;
+mod deletion;
 mod list;
+mod list_versions;
 mod model;
 mod nodes;
 mod uploads;
@@ -22,6 +25,7 @@ mod versions;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{
@@ -33,8 +37,11 @@ use thiserror::Error;
 pub use accounts::AccessKey;
 pub use buckets::{BucketUsage, NewBucket};
 pub use condemned::Condemned;
+pub use config::{BucketConfig, LogTarget};
 pub use contents::{ContentState, Intent};
+pub use deletion::{DeleteCondition, DeleteRequest, Deleted};
 pub use list::{ListPage, ListQuery, UploadsPage, UploadsQuery};
+pub use list_versions::{VersionsPage, VersionsQuery};
 pub use model::*;
 pub use uploads::{Assemble, CompleteRequest, Completed, PartCommit};
 pub use usage::StoredBytes;
@@ -95,6 +102,23 @@ pub enum MetaError {
     /// The condition of a conditional request does not hold.
     #[error("a precondition does not hold")]
     PreconditionFailed,
+    /// A version that its lock protects.
+    #[error("the version is protected by an object lock")]
+    Locked,
+    /// Object lock was there first.
+    #[error(
+        "an Object Lock configuration is present on this bucket, so the versioning state cannot be changed"
+    )]
+    LockNeedsVersioning,
+    /// No such version of the key.
+    #[error("the specified version does not exist")]
+    NoSuchVersion,
+    /// A version that says that the object is gone.
+    #[error("the specified method is not allowed against this resource")]
+    DeleteMarker,
+    /// A change that the state of things does not allow.
+    #[error("{1}")]
+    Refused(s3s::S3ErrorCode, &'static str),
     /// The upload was aborted or took too long.
     #[error("the upload is no longer open")]
     NotOpen,
@@ -157,6 +181,7 @@ pub struct Meta {
     writer: Writer,
     readers: SqlitePool,
     canonical_ids: CanonicalIds,
+    configs: Arc<config::ParsedConfigs>,
 }
 
 impl Meta {
@@ -185,7 +210,8 @@ impl Meta {
             MetaError::Database(source) => failed(source),
             _ => MetaOpenError::Foreign(path.into()),
         })?;
-        Ok(Self { writer: Writer::start(connection), readers, canonical_ids })
+        let configs = Arc::default();
+        Ok(Self { writer: Writer::start(connection), readers, canonical_ids, configs })
     }
 
     /// Whether the database answers.
@@ -204,7 +230,12 @@ impl Meta {
     }
 
     /// Keeps a setting.
-    pub async fn keep_setting(&self, name: &'static str, value: String) -> Result<(), MetaError> {
+    pub async fn keep_setting(
+        &self,
+        name: impl Into<String>,
+        value: String,
+    ) -> Result<(), MetaError> {
+        let name = name.into();
         self.writer
             .run(move |tx| {
                 Box::pin(async move {

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use erasure::{CodecId, Scheme};
 use protocol::{AccountId, Incarnation, NodeId, Root, SegmentId};
 use serde::{Deserialize, Serialize};
+
+use super::config::BucketConfig;
+use crate::auth::acl::Acl;
 
 /// Milliseconds since 1970.
 pub type Millis = i64;
@@ -38,7 +42,7 @@ pub fn canonical_id(account: AccountId) -> String {
 }
 
 /// A bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Bucket {
     /// Never used again, so a new bucket of the same name inherits nothing.
     pub id: i64,
@@ -50,6 +54,53 @@ pub struct Bucket {
     pub wrapped_key: Vec<u8>,
     /// When it was made.
     pub created_ms: Millis,
+    /// Whether objects have versions.
+    pub versioning: Versioning,
+    /// What was configured.
+    pub config: Arc<BucketConfig>,
+}
+
+/// Whether the objects of a bucket have versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versioning {
+    /// They never had.
+    #[default]
+    Off,
+    /// Every write makes one.
+    Enabled,
+    /// They had; a write replaces the version `null`.
+    Suspended,
+}
+
+/// How a version is protected from deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LockMode {
+    /// Until its date, except from who may bypass it.
+    Governance,
+    /// Until its date, from everybody.
+    Compliance,
+}
+
+/// What keeps a version from being deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lock {
+    /// Retention: how strict, and until when.
+    pub retention: Option<(LockMode, Millis)>,
+    /// Legal hold: until it is lifted.
+    pub legal_hold: bool,
+}
+
+impl Lock {
+    /// Whether a version with this lock may be deleted now. Pure.
+    pub fn allows_deletion(&self, bypass: bool, now: Millis) -> bool {
+        let retained = match self.retention {
+            Some((LockMode::Governance, until)) => now < until && !bypass,
+            Some((LockMode::Compliance, until)) => now < until,
+            None => false,
+        };
+        !retained && !self.legal_hold
+    }
 }
 
 /// Names a run of encrypted bytes. Random, and never used again.
@@ -94,6 +145,44 @@ pub struct Attributes {
     /// The checksum that the client asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checksum: Option<Checksum>,
+    /// Tags, in the order they were given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
+    /// Who may do what; `None` is the owner alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acl: Option<Acl>,
+    /// Whose key seals the data key.
+    #[serde(skip_serializing_if = "Encryption::is_plain")]
+    pub encryption: Encryption,
+    /// `x-amz-storage-class`, if it is not STANDARD.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
+}
+
+/// Whose key seals the data key of an object. The bytes are encrypted always.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Encryption {
+    /// The bucket's, and nobody asked (SSE-S3).
+    #[default]
+    Bucket,
+    /// A key of the local key ring (SSE-KMS).
+    Kms {
+        /// Its id.
+        key_id: String,
+        /// The encryption context, as sent (base64).
+        context: Option<String>,
+    },
+    /// The client's (SSE-C).
+    Customer {
+        /// MD5 of the key, in base64.
+        key_md5: String,
+    },
+}
+
+impl Encryption {
+    fn is_plain(&self) -> bool {
+        *self == Self::Bucket
+    }
 }
 
 /// One of the five checksums of S3.
@@ -155,6 +244,8 @@ pub struct Version {
     pub id: i64,
     /// Its S3 version id: `null` in an unversioned bucket.
     pub version_id: String,
+    /// Whether it is the one that a request without a version id means.
+    pub latest: bool,
     /// Whether it says that the object is gone.
     pub delete_marker: bool,
     /// Plain bytes.
@@ -163,8 +254,12 @@ pub struct Version {
     pub etag: String,
     /// When it was committed.
     pub modified_ms: Millis,
-    /// Headers, user metadata, checksum.
+    /// Headers, user metadata, checksum, tags, ACL.
     pub attributes: Attributes,
+    /// Who wrote it; `None` is anybody.
+    pub owner: Option<AccountId>,
+    /// What protects it.
+    pub lock: Lock,
 }
 
 /// A line of a listing.
@@ -172,7 +267,7 @@ pub struct Version {
 pub struct Listed {
     /// The key.
     pub key: Vec<u8>,
-    /// Its latest version.
+    /// Its latest version, or the one that is listed.
     pub version: Version,
 }
 
@@ -284,12 +379,14 @@ pub struct Upload {
     pub bucket: i64,
     /// The key it will have.
     pub key: Vec<u8>,
-    /// Who began it.
-    pub account: AccountId,
+    /// Who began it; `None` is anybody.
+    pub account: Option<AccountId>,
     /// When.
     pub created_ms: Millis,
     /// What the object will have.
     pub attributes: Attributes,
+    /// What will protect it.
+    pub lock: Lock,
 }
 
 /// A part of a multipart upload, and when it came.

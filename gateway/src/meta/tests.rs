@@ -23,7 +23,13 @@ async fn world() -> World {
     for n in 0..NODES {
         meta.see_node(node(n), Incarnation([n; 16]), 0).await.unwrap();
     }
-    let new = NewBucket { name: "photos".into(), account: ANN, wrapped_key: vec![1], now_ms: 1 };
+    let new = NewBucket {
+        name: "photos".into(),
+        account: ANN,
+        wrapped_key: vec![1],
+        config: BucketConfig::default(),
+        now_ms: 1,
+    };
     meta.create_bucket(new).await.unwrap();
     let bucket = meta.bucket("photos").await.unwrap().id;
     World { meta, bucket, path, _folder: folder }
@@ -95,6 +101,9 @@ fn part(id: u8, number: i32) -> Part {
 fn new_version(world: &World, key: &str, placed: Placed) -> NewVersion {
     let (Placed::Written(_, part) | Placed::Shared(part)) = &placed;
     NewVersion {
+        owner: Some(ANN),
+        lock: Lock::default(),
+        entropy: 7,
         bucket: world.bucket,
         key: key.into(),
         size: part.size,
@@ -122,7 +131,7 @@ async fn a_committed_version_survives_a_reopen_and_names_its_shards() {
     let world = world().await;
     put(&world, "cat.jpg", 1).await.unwrap();
     let again = Meta::open(&world.path).await.unwrap();
-    let version = again.latest(world.bucket, b"cat.jpg").await.unwrap().unwrap();
+    let version = again.find_version(world.bucket, b"cat.jpg", None).await.unwrap().unwrap();
     let parts = again.parts(version.id).await.unwrap();
     assert_eq!(parts, [part(1, 1)]);
     let segment = again.segment(parts[0].content, 0).await.unwrap();
@@ -176,7 +185,7 @@ async fn a_node_that_was_wiped_is_not_paid_for_what_it_lost() {
     let bytes =
         || async { world.meta.stored().await.unwrap().iter().map(|s| s.bytes).sum::<u64>() };
     assert_eq!(bytes().await, 5 * 64);
-    world.meta.delete_object(world.bucket, b"k".to_vec(), None, 0).await.unwrap();
+    world.meta.delete(delete_of(world.bucket, b"k".to_vec())).await.unwrap();
     world.meta.forget(vec![ContentId([1; 16])]).await.unwrap();
     assert_eq!(bytes().await, 0);
 }
@@ -224,7 +233,7 @@ async fn below_the_quorum_nothing_becomes_visible() {
     let placed = Placed::Written(Box::new(written(1, QUORUM - 1)), part(1, 1));
     let refused = world.meta.commit(new_version(&world, "k", placed)).await;
     assert!(matches!(refused, Err(MetaError::Quorum)));
-    assert_eq!(world.meta.latest(world.bucket, b"k").await.unwrap(), None);
+    assert_eq!(world.meta.find_version(world.bucket, b"k", None).await.unwrap(), None);
     assert_eq!(state(&world, 1).await, ContentState::Open);
 }
 
@@ -291,9 +300,9 @@ async fn a_copy_keeps_the_content_alive_and_a_copy_of_a_deleted_one_fails() {
     put(&world, "a", 1).await.unwrap();
     let copy = |key| new_version(&world, key, Placed::Shared(part(1, 1)));
     world.meta.commit(copy("b")).await.unwrap();
-    world.meta.delete_object(world.bucket, b"a".to_vec(), None, 0).await.unwrap();
+    world.meta.delete(delete_of(world.bucket, b"a".to_vec())).await.unwrap();
     assert_eq!(state(&world, 1).await, ContentState::Live);
-    world.meta.delete_object(world.bucket, b"b".to_vec(), None, 0).await.unwrap();
+    world.meta.delete(delete_of(world.bucket, b"b".to_vec())).await.unwrap();
     assert_eq!(state(&world, 1).await, ContentState::Condemned);
     assert!(matches!(world.meta.commit(copy("c")).await, Err(MetaError::SourceGone)));
 }
@@ -325,6 +334,9 @@ async fn of_many_writers_that_want_an_absent_key_exactly_one_wins() {
 #[test]
 fn preconditions() {
     let there = Version {
+        latest: true,
+        owner: None,
+        lock: Lock::default(),
         id: 1,
         version_id: "null".into(),
         delete_marker: false,
@@ -408,7 +420,7 @@ async fn a_bucket_with_an_object_or_an_upload_stays() {
     put(&world, "k", 1).await.unwrap();
     let refused = world.meta.delete_bucket(world.bucket).await;
     assert!(matches!(refused, Err(MetaError::BucketNotEmpty)));
-    world.meta.delete_object(world.bucket, b"k".to_vec(), None, 0).await.unwrap();
+    world.meta.delete(delete_of(world.bucket, b"k".to_vec())).await.unwrap();
     world.meta.delete_bucket(world.bucket).await.unwrap();
     assert!(matches!(world.meta.bucket("photos").await, Err(MetaError::NoSuchBucket)));
     assert!(matches!(put(&world, "k", 2).await, Err(MetaError::NoSuchBucket)));
@@ -428,13 +440,13 @@ async fn a_newer_or_foreign_database_is_refused_and_left_alone() {
         .writer
         .run(|tx| {
             Box::pin(async move {
-                sqlx::query("PRAGMA user_version = 2").execute(tx).await?;
+                sqlx::query("PRAGMA user_version = 99").execute(tx).await?;
                 Ok(())
             })
         })
         .await
         .unwrap();
-    assert!(matches!(Meta::open(&world.path).await, Err(MetaOpenError::Newer { found: 2, .. })));
+    assert!(matches!(Meta::open(&world.path).await, Err(MetaOpenError::Newer { found: 99, .. })));
 }
 
 fn assemble(_: &Upload, parts: &[Part], _: &str) -> Result<(String, Attributes), MetaError> {
@@ -443,6 +455,7 @@ fn assemble(_: &Upload, parts: &[Part], _: &str) -> Result<(String, Attributes),
 
 fn complete_request(parts: Vec<(i32, String)>, part_min: u64) -> CompleteRequest {
     CompleteRequest {
+        entropy: 7,
         upload: "u1".into(),
         parts,
         assemble,
@@ -462,9 +475,10 @@ async fn a_completed_upload_is_one_version_and_completing_it_again_answers_the_s
         id: "u1".into(),
         bucket,
         key: key.clone(),
-        account: ANN,
+        account: Some(ANN),
         created_ms: 1,
         attributes: Attributes::default(),
+        lock: Lock::default(),
     };
     world.meta.begin_upload(upload).await.unwrap();
     // Part 2 is sent twice, part 3 is not used.
@@ -491,10 +505,27 @@ async fn a_completed_upload_is_one_version_and_completing_it_again_answers_the_s
     assert_eq!(complete(parts, 100).await.unwrap(), done);
     assert_eq!(state(&world, 4).await, ContentState::Condemned);
     assert_eq!(world.meta.forget_uploads(20).await.unwrap(), 0);
-    let version = world.meta.latest(bucket, &key).await.unwrap().unwrap();
+    let version = world.meta.find_version(bucket, &key, None).await.unwrap().unwrap();
     assert_eq!((version.size, version.etag.as_str()), (200, "whole-2"));
 
     let late = world.meta.abort_upload(bucket, key.clone(), "u1".into(), 0).await;
     assert!(matches!(late, Err(MetaError::NoSuchUpload)));
     assert_eq!(state(&world, 1).await, ContentState::Live);
 }
+
+/// Deletes the object of a key now.
+fn delete_of(bucket: i64, key: Vec<u8>) -> DeleteRequest {
+    DeleteRequest {
+        bucket,
+        key,
+        version_id: None,
+        condition: DeleteCondition::default(),
+        bypass_governance: false,
+        owner: Some(ANN),
+        entropy: 7,
+        now_ms: 0,
+        grace_ms: 0,
+    }
+}
+
+mod versioning;

@@ -49,6 +49,8 @@ pub struct CompleteRequest {
     pub part_min: u64,
     /// What must hold.
     pub precondition: Precondition,
+    /// Random: the end of the version's id.
+    pub entropy: u64,
     /// Now.
     pub now_ms: Millis,
     /// How long what is not used is kept.
@@ -60,19 +62,28 @@ pub struct CompleteRequest {
 pub struct Completed {
     /// Entity tag of the whole.
     pub etag: String,
+    /// Its S3 version id.
+    pub version_id: String,
     /// Its attributes.
     pub attributes: Attributes,
 }
 
-/// Reads `id, bucket, key, account, created_ms, attributes` from column 0 on.
+/// Reads `id, bucket, key, account, created_ms, attributes, lock` from column 0
+/// on.
 pub(super) fn upload(row: &SqliteRow) -> Result<Upload, MetaError> {
+    let account: &[u8] = row.get(3);
     Ok(Upload {
         id: row.get(0),
         bucket: row.get(1),
         key: row.get(2),
-        account: AccountId(bytes(row.get(3), "an account id")?),
+        account: if account.is_empty() {
+            None
+        } else {
+            Some(AccountId(bytes(account, "an account id")?))
+        },
         created_ms: row.get(4),
         attributes: json(row.get(5))?,
+        lock: json(row.get(6))?,
     })
 }
 
@@ -93,14 +104,15 @@ impl Meta {
                     // The bucket may have gone since it was looked up.
                     let done = sqlx::query(
                         "INSERT INTO uploads (id, bucket, key, account, state, created_ms,
-                                              attributes, ended_ms, request, result)
-                         SELECT ?, id, ?, ?, 0, ?, ?, 0, '', '' FROM buckets WHERE id = ?",
+                                              attributes, ended_ms, request, result, lock)
+                         SELECT ?, id, ?, ?, 0, ?, ?, 0, '', '', ? FROM buckets WHERE id = ?",
                     )
                     .bind(new.id)
                     .bind(new.key)
-                    .bind(new.account.0.to_vec())
+                    .bind(new.account.map_or_else(Vec::new, |account| account.0.to_vec()))
                     .bind(new.created_ms)
                     .bind(to_json(&new.attributes))
+                    .bind(to_json(&new.lock))
                     .bind(new.bucket)
                     .execute(tx)
                     .await?;
@@ -113,7 +125,7 @@ impl Meta {
     /// An open upload of this key.
     pub async fn upload(&self, bucket: i64, key: &[u8], id: &str) -> Result<Upload, MetaError> {
         let row = sqlx::query(
-            "SELECT id, bucket, key, account, created_ms, attributes FROM uploads
+            "SELECT id, bucket, key, account, created_ms, attributes, lock FROM uploads
              WHERE id = ? AND bucket = ? AND key = ? AND state = 0",
         )
         .bind(id)
@@ -261,7 +273,7 @@ async fn complete(
 ) -> Result<Completed, MetaError> {
     let asked = blake3::hash(to_json(&request.parts).as_bytes()).to_hex().to_string();
     let row = sqlx::query(
-        "SELECT id, bucket, key, account, created_ms, attributes, state, request, result
+        "SELECT id, bucket, key, account, created_ms, attributes, lock, state, request, result
          FROM uploads WHERE id = ? AND bucket = ? AND key = ?",
     )
     .bind(&request.upload)
@@ -270,9 +282,9 @@ async fn complete(
     .fetch_optional(&mut *tx)
     .await?
     .ok_or(MetaError::NoSuchUpload)?;
-    match row.get::<i64, _>(6) {
+    match row.get::<i64, _>(7) {
         0 => {}
-        1 if row.get::<&str, _>(7) == asked => return json(row.get(8)),
+        1 if row.get::<&str, _>(8) == asked => return json(row.get(9)),
         _ => return Err(MetaError::NoSuchUpload),
     }
     let found = upload(&row)?;
@@ -286,6 +298,9 @@ async fn complete(
             size: parts.iter().map(|part| part.size).sum(),
             etag,
             attributes,
+            owner: found.account,
+            lock: found.lock,
+            entropy: request.entropy,
             parts: parts.into_iter().map(Placed::Shared).collect(),
             precondition: request.precondition.clone(),
             now_ms: request.now_ms,
@@ -293,7 +308,11 @@ async fn complete(
         },
     )
     .await?;
-    let completed = Completed { etag: version.etag, attributes: version.attributes };
+    let completed = Completed {
+        etag: version.etag,
+        version_id: version.version_id,
+        attributes: version.attributes,
+    };
     sqlx::query("UPDATE uploads SET state = 1, ended_ms = ?, request = ?, result = ? WHERE id = ?")
         .bind(request.now_ms)
         .bind(asked)
@@ -338,7 +357,7 @@ async fn chosen_parts(
     Ok(chosen)
 }
 
-async fn drop_parts(
+pub(super) async fn drop_parts(
     tx: &mut SqliteConnection,
     upload: &str,
     not_before: Millis,

@@ -9,26 +9,28 @@ use crate::gateway::Gateway;
 use crate::meta::{
     Bucket, ContentId, ContentState, MetaError, NewVersion, Part, PartCommit, Placed, Version,
 };
+use crate::object::cipher::Key;
 use crate::object::upload::{Uploaded, give_up};
 
-/// What an upload becomes in an object of `bucket`.
+/// What an upload becomes in an object of `bucket`, its data key sealed by
+/// `sealing`.
 pub fn place(
     gateway: &Gateway,
     bucket: &Bucket,
+    sealing: &Key,
     number: i32,
     uploaded: Uploaded,
-) -> Result<Placed, crate::object::cipher::OpenError> {
+) -> Placed {
     let Uploaded { written, key, digested } = uploaded;
-    let bucket_key = gateway.bucket_key(bucket)?;
     let part = Part {
         number,
         content: written.content,
         size: written.size,
-        wrapped_key: gateway.wrap_data_key(bucket, &bucket_key, &key, written.content),
+        wrapped_key: gateway.wrap_data_key(bucket, sealing, &key, written.content),
         etag: digested.etag(),
         checksum: digested.checksum,
     };
-    Ok(Placed::Written(Box::new(written), part))
+    Placed::Written(Box::new(written), part)
 }
 
 /// Commits a version. On an error what was written for it is given up.
@@ -38,14 +40,24 @@ pub async fn version(gateway: &Gateway, new: NewVersion) -> Result<Version, Meta
     let told = Version {
         id: 0,
         version_id: "null".to_owned(),
+        latest: true,
         delete_marker: false,
         size: new.size,
         etag: new.etag.clone(),
         modified_ms: new.now_ms,
         attributes: new.attributes.clone(),
+        owner: new.owner,
+        lock: new.lock,
     };
     match gateway.meta.commit(new).await {
-        Err(MetaError::CommitUnknown) if is_live(gateway, written).await? => Ok(told),
+        Err(MetaError::CommitUnknown) if is_live(gateway, written).await? => {
+            // Unless somebody has replaced it, it says itself what it is.
+            let found = match written {
+                Some(content) => gateway.meta.version_of(content).await?,
+                None => None,
+            };
+            Ok(found.unwrap_or(told))
+        }
         Err(error) => Err(failed(gateway, written, error).await),
         done => done,
     }

@@ -57,11 +57,13 @@ pub enum ReadError {
     Worker(#[from] tokio::task::JoinError),
 }
 
-/// Reads `range` of the concatenation of `parts`. The first bytes have arrived
+/// Reads `range` of the concatenation of `parts`, whose data keys `sealing`
+/// opens. The first bytes have arrived
 /// when this returns, so what cannot be read at all is an error here.
 pub async fn read(
     gateway: &Arc<Gateway>,
     bucket: &Bucket,
+    sealing: &Key,
     parts: Vec<Part>,
     range: Range<u64>,
 ) -> Result<impl Stream<Item = Result<Bytes, ReadError>> + Send + use<>, ReadError> {
@@ -69,12 +71,8 @@ pub async fn read(
     let need = usize::try_from(len.saturating_mul(2)).unwrap_or(usize::MAX);
     let buffer = gateway.reserve_buffer(need.clamp(64 * 1024, TRANSFER_BUFFER)).await?;
     let (way, mut pieces) = mpsc::channel(AHEAD);
-    let reader = Reader {
-        bucket_key: gateway.bucket_key(bucket)?,
-        gateway: gateway.clone(),
-        bucket: bucket.clone(),
-        way,
-    };
+    let reader =
+        Reader { sealing: sealing.clone(), gateway: gateway.clone(), bucket: bucket.clone(), way };
     tokio::spawn(async move {
         if let Err(error) = reader.run(parts, range).await {
             let _ = reader.way.send(Err(error)).await; // The client may be gone.
@@ -103,7 +101,7 @@ struct Gone;
 struct Reader {
     gateway: Arc<Gateway>,
     bucket: Bucket,
-    bucket_key: Key,
+    sealing: Key,
     way: mpsc::Sender<Result<Vec<Bytes>, ReadError>>,
 }
 
@@ -126,7 +124,7 @@ impl Reader {
 
     async fn read_part(&self, part: &Part, range: Range<u64>) -> Result<Option<Gone>, ReadError> {
         let content = self.gateway.meta.content(part.content).await?;
-        let key = self.gateway.open_data_key(&self.bucket, &self.bucket_key, part)?;
+        let key = self.gateway.open_data_key(&self.bucket, &self.sealing, part)?;
         if key.commitment() != content.key_commit {
             return Err(OpenError.into());
         }

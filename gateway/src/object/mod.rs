@@ -18,6 +18,7 @@ pub mod commit;
 pub mod digest;
 pub mod download;
 pub mod encoder;
+pub mod keyring;
 pub mod placement;
 mod segment_reader;
 mod segment_writer;

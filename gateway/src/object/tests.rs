@@ -201,6 +201,10 @@ impl World {
                 write_quorum: 5,
                 engine: Engine::default(),
                 domains: Vec::new(),
+                website_domains: Vec::new(),
+                cors_origins: Vec::new(),
+                allow_form_signature_v2: true,
+                kms_keys: Vec::new(),
                 max_connections: 1,
                 buffer_bytes: 64 << 20,
                 inline_max: 4096,
@@ -218,7 +222,13 @@ impl World {
         };
         gateway.meta.add_account(account).await.unwrap();
         let wrapped_key = gateway.new_bucket_key("photos");
-        let new = NewBucket { name: "photos".into(), account: ANN, wrapped_key, now_ms: 0 };
+        let new = NewBucket {
+            name: "photos".into(),
+            account: ANN,
+            wrapped_key,
+            config: crate::meta::BucketConfig::default(),
+            now_ms: 0,
+        };
         gateway.meta.create_bucket(new).await.unwrap();
         let bucket = gateway.meta.bucket("photos").await.unwrap();
         Self { gateway, nodes, bucket, _folder: folder }
@@ -234,13 +244,17 @@ impl World {
         let size_hint = Some(bytes.len() as u64);
         let request = UploadRequest { account: ANN, checksum: None, size_hint };
         let uploaded = upload(&self.gateway, request, body).await?;
+        let sealing = self.gateway.bucket_key(&self.bucket).unwrap();
         let new = NewVersion {
             bucket: self.bucket.id,
             key: key.into(),
             size: uploaded.written.size,
             etag: uploaded.digested.etag(),
             attributes: Attributes::default(),
-            parts: vec![commit::place(&self.gateway, &self.bucket, 1, uploaded).unwrap()],
+            parts: vec![commit::place(&self.gateway, &self.bucket, &sealing, 1, uploaded)],
+            owner: Some(ANN),
+            lock: crate::meta::Lock::default(),
+            entropy: 7,
             precondition: Precondition::default(),
             now_ms: now_ms(),
             grace_ms: 0,
@@ -250,14 +264,16 @@ impl World {
     }
 
     async fn parts(&self, key: &str) -> Vec<Part> {
-        let latest = self.gateway.meta.latest(self.bucket.id, key.as_bytes()).await.unwrap();
+        let latest =
+            self.gateway.meta.find_version(self.bucket.id, key.as_bytes(), None).await.unwrap();
         self.gateway.meta.parts(latest.unwrap().id).await.unwrap()
     }
 
     async fn get(&self, key: &str) -> Result<Vec<u8>, ReadError> {
         let parts = self.parts(key).await;
         let size = parts.iter().map(|part| part.size).sum();
-        let body = download::read(&self.gateway, &self.bucket, parts, 0..size).await?;
+        let sealing = self.gateway.bucket_key(&self.bucket).unwrap();
+        let body = download::read(&self.gateway, &self.bucket, &sealing, parts, 0..size).await?;
         let pieces: Vec<Bytes> = body.try_collect().await?;
         Ok(pieces.concat())
     }
@@ -355,7 +371,7 @@ async fn two_broken_nodes_refuse_an_upload_and_nothing_stays() {
     world.set(4, Fault::Offline);
     let refused = world.put("k", &sample(700_000)).await;
     assert!(matches!(refused, Err(UploadError::TooFewNodes { quorum: 5, .. })), "{refused:?}");
-    assert_eq!(world.gateway.meta.latest(world.bucket.id, b"k").await.unwrap(), None);
+    assert_eq!(world.gateway.meta.find_version(world.bucket.id, b"k", None).await.unwrap(), None);
     // What was stored is condemned and collected.
     eventually(|| async {
         crate::upkeep::collect::round(&world.gateway).await.unwrap();
@@ -383,7 +399,9 @@ async fn a_download_that_is_broken_off_is_vouched_for() {
     world.put("k", &sample(24 << 20)).await.unwrap();
     let before = world.gateway.meter.snapshot().accounts[&ANN].get_bytes;
     let parts = world.parts("k").await;
-    let body = download::read(&world.gateway, &world.bucket, parts, 0..24 << 20).await.unwrap();
+    let sealing = world.gateway.bucket_key(&world.bucket).unwrap();
+    let body = download::read(&world.gateway, &world.bucket, &sealing, parts, 0..24 << 20);
+    let body = body.await.unwrap();
     let mut body = Box::pin(body);
     let first = body.next().await.unwrap().unwrap().len() as u64;
     drop(body);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use s3s::dto::{AbortMultipartUploadInput, AbortMultipartUploadOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::access::{self, Ask};
+use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::error::not_implemented;
 use crate::gateway::Gateway;
@@ -16,10 +18,11 @@ pub async fn run(
     request: S3Request<AbortMultipartUploadInput>,
 ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
     let input = request.input;
-    let bucket =
-        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+    let expected_owner = input.expected_bucket_owner.as_ref();
+    let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
+    Ask::object(caller, &bucket, Action::AbortMultipartUpload, &input.key).check()?;
     if input.if_match_initiated_time.is_some() {
-        return Err(not_implemented("Aborting by time"));
+        return Err(not_implemented("Aborting by the time of the beginning"));
     }
     let key = input.key.into_bytes();
     gateway.meta.abort_upload(bucket.id, key, input.upload_id, gateway.not_before()).await?;

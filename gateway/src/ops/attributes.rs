@@ -7,6 +7,7 @@ use s3s::dto::Metadata;
 use s3s::{S3ErrorCode, S3Result};
 
 use crate::error::refuse;
+use crate::http::guard::RAW_EXPIRES;
 use crate::meta::Attributes;
 
 /// User metadata in all, names and values.
@@ -14,8 +15,8 @@ const METADATA_MAX: usize = 2048;
 
 /// Reads the attributes of a write from its headers.
 ///
-/// Headers are read raw, so that they come back as they were. (`s3s` has refused
-/// an `Expires` that is no date.)
+/// Headers are read raw, so that they come back as they were. (An `Expires` that
+/// is no date has another name here.)
 pub fn from_headers(headers: &HeaderMap, metadata: Option<&Metadata>) -> S3Result<Attributes> {
     let text = |name: &str| {
         let value = headers.get(name)?;
@@ -27,10 +28,10 @@ pub fn from_headers(headers: &HeaderMap, metadata: Option<&Metadata>) -> S3Resul
         content_disposition: text("content-disposition"),
         content_encoding: text("content-encoding").and_then(|value| without_aws_chunked(&value)),
         content_language: text("content-language"),
-        expires: text("expires"),
+        expires: text("expires").or_else(|| text(RAW_EXPIRES)),
         website_redirect_location: text("x-amz-website-redirect-location"),
         metadata: user_metadata(metadata)?,
-        checksum: None,
+        ..Attributes::default()
     })
 }
 
@@ -41,7 +42,7 @@ fn without_aws_chunked(value: &str) -> Option<String> {
         .map(str::trim)
         .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked"))
         .collect();
-    (!kept.is_empty()).then(|| kept.join(","))
+    (!kept.is_empty()).then(|| kept.join(", "))
 }
 
 fn user_metadata(metadata: Option<&Metadata>) -> S3Result<BTreeMap<String, String>> {
@@ -80,7 +81,7 @@ mod tests {
     fn only_the_token_of_the_transfer_is_stripped() {
         assert_eq!(without_aws_chunked("aws-chunked"), None);
         assert_eq!(without_aws_chunked("gzip, AWS-Chunked").as_deref(), Some("gzip"));
-        assert_eq!(without_aws_chunked("aws-chunked,br,gzip").as_deref(), Some("br,gzip"));
+        assert_eq!(without_aws_chunked("aws-chunked,br,gzip").as_deref(), Some("br, gzip"));
     }
 
     #[test]

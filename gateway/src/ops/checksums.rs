@@ -3,10 +3,11 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::HeaderMap;
-use s3s::{S3ErrorCode, S3Result, TrailingHeaders};
+use http::{Extensions, HeaderMap};
+use s3s::{S3ErrorCode, S3Result};
 
 use crate::error::{custom, refuse};
+use crate::http::guard::BodyRecord;
 use crate::meta::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::object::digest::Digested;
 
@@ -40,9 +41,9 @@ pub fn parse_name(text: &str) -> S3Result<ChecksumAlgorithm> {
     })
 }
 
-/// The algorithm whose checksum is in the headers.
-pub fn in_header(headers: &HeaderMap) -> Option<ChecksumAlgorithm> {
-    ALGORITHMS.iter().find(|row| headers.contains_key(row.2)).map(|row| row.0)
+/// What followed the body of a request.
+pub fn trailers(extensions: &Extensions) -> Option<&BodyRecord> {
+    extensions.get()
 }
 
 /// What the headers of a request say about its body.
@@ -53,7 +54,7 @@ pub struct Declared {
     checksum: Option<(ChecksumAlgorithm, Option<String>)>,
     /// Whether a value comes in a trailer.
     announced: bool,
-    /// The length after aws-chunked decoding.
+    /// The length; of a body in chunks that without their framing.
     pub len: Option<u64>,
 }
 
@@ -71,8 +72,9 @@ impl Declared {
                 ));
             }
             if BASE64_STANDARD.decode(value).map(|bytes| bytes.len()) != Ok(len) {
+                // It cannot be that of the body.
                 let message = format!("Value for {header} header is invalid.");
-                return Err(refuse(S3ErrorCode::InvalidRequest, message));
+                return Err(refuse(S3ErrorCode::BadDigest, message));
             }
             checksum = Some((algorithm, Some(value.to_owned())));
         }
@@ -96,14 +98,11 @@ impl Declared {
             // Asked for, not declared: computed and kept, nothing to compare.
             checksum = Some((parse_name(asked)?, None));
         }
-        let is_chunked =
-            text("x-amz-content-sha256").is_some_and(|hash| hash.starts_with("STREAMING-"));
-        let len = text(if is_chunked { "x-amz-decoded-content-length" } else { "content-length" });
         Ok(Self {
             md5: content_md5(text("content-md5"))?,
             checksum,
             announced: trailer.is_some(),
-            len: len.and_then(|len| len.parse().ok()),
+            len: text("content-length").and_then(|len| len.parse().ok()),
         })
     }
 
@@ -123,7 +122,7 @@ impl Declared {
         &self,
         digested: &Digested,
         len: u64,
-        trailers: Option<&TrailingHeaders>,
+        trailers: Option<&BodyRecord>,
     ) -> S3Result<()> {
         if self.len.is_some_and(|declared| declared != len) {
             return Err(refuse(
@@ -139,10 +138,8 @@ impl Declared {
         }
         let Some((algorithm, in_header)) = &self.checksum else { return Ok(()) };
         let (_, name, header, _) = row(*algorithm);
-        let in_trailer = trailers.and_then(|trailers| {
-            trailers.read(|map| map.get(*header).and_then(|v| v.to_str().ok()).map(str::to_owned))
-        });
-        let value = in_header.clone().or(in_trailer.flatten());
+        let in_trailer = trailers.and_then(|trailers| trailers.trailer(header));
+        let value = in_header.clone().or(in_trailer);
         let Some(value) = value else {
             if self.announced {
                 return Err(custom(
@@ -273,20 +270,6 @@ mod tests {
         // Announced in a trailer that never came.
         let announced = [("x-amz-trailer", "x-amz-checksum-crc32")];
         assert_eq!(check(&announced, b"x"), refused("MalformedTrailerError"));
-    }
-
-    #[test]
-    fn the_length_of_a_chunked_body_counts_only_for_one() {
-        let len = |hash| {
-            let headers = headers(&[
-                ("x-amz-content-sha256", hash),
-                ("content-length", "100"),
-                ("x-amz-decoded-content-length", "5"),
-            ]);
-            Declared::from_headers(&headers).unwrap().len
-        };
-        assert_eq!(len("STREAMING-UNSIGNED-PAYLOAD-TRAILER"), Some(5));
-        assert_eq!(len("UNSIGNED-PAYLOAD"), Some(100));
     }
 
     #[test]

@@ -8,13 +8,17 @@ use s3s::dto::{CompleteMultipartUploadInput, CompleteMultipartUploadOutput, Comp
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use serde::{Deserialize, Serialize};
 
+use super::access::{self, Ask};
 use super::checksums::{Fields, name};
+use super::encryption;
 use super::{conditions, etag};
+use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::error::refuse;
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::{
-    Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteRequest, MetaError, Part, Upload,
+    Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteRequest, MetaError, Part,
+    Upload, Versioning,
 };
 use crate::object::digest;
 
@@ -42,8 +46,9 @@ pub async fn run(
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     let input = request.input;
-    let bucket =
-        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+    let expected_owner = input.expected_bucket_owner.as_ref();
+    let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
+    Ask::object(caller, &bucket, Action::PutObject, &input.key).check()?;
     let parts = input.multipart_upload.as_ref().and_then(|upload| upload.parts.as_deref());
     let parts = parts.unwrap_or_default();
     if parts.is_empty() || parts.len() > PARTS_MAX {
@@ -60,6 +65,7 @@ pub async fn run(
         declared: serde_json::to_string(&declared).unwrap_or_default(),
         part_min: PART_MIN,
         precondition: conditions::write(input.if_match.as_ref(), input.if_none_match.as_ref())?,
+        entropy: super::entropy(),
         now_ms: now_ms(),
         grace_ms: gateway.grace_ms(),
     };
@@ -73,6 +79,7 @@ pub async fn run(
             other => other?,
         };
 
+    let told = encryption::told(&completed.attributes.encryption);
     let checksum = Fields::new(completed.attributes.checksum.as_ref());
     Ok(S3Response::new(CompleteMultipartUploadOutput {
         location: Some(format!("/{}/{}", input.bucket, input.key)),
@@ -85,7 +92,9 @@ pub async fn run(
         checksum_sha1: checksum.sha1,
         checksum_sha256: checksum.sha256,
         checksum_type: checksum.kind,
-        server_side_encryption: Some(super::encryption()),
+        version_id: (bucket.versioning != Versioning::Off).then_some(completed.version_id),
+        server_side_encryption: told.kind,
+        ssekms_key_id: told.kms_key_id,
         ..CompleteMultipartUploadOutput::default()
     }))
 }

@@ -145,6 +145,9 @@ mod tests {
             etag: "abc".into(),
             modified_ms: 10_500,
             attributes: Attributes::default(),
+            latest: true,
+            owner: None,
+            lock: crate::meta::Lock::default(),
         }
     }
 

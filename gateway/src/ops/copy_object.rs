@@ -6,13 +6,17 @@ use std::sync::Arc;
 use http::HeaderMap;
 use s3s::dto::{
     CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective,
+    TaggingDirective,
 };
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
+use super::access::{self, Ask};
 use super::checksums::{Fields, parse_name};
 use super::conditions::{self, ReadConditions};
-use super::supported::{WriteOptions, check_key, check_version_id};
-use super::{LOOKS, attributes, etag, timestamp};
+use super::encryption::{self, KeyOf};
+use super::wanted::Wanted;
+use super::{LOOKS, etag, timestamp};
+use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::error::{busy, not_implemented, refuse};
 use crate::gateway::{Gateway, now_ms};
@@ -20,6 +24,7 @@ use crate::meta::{
     Attributes, Bucket, ChecksumAlgorithm, MetaError, NewVersion, Part, Placed, Precondition,
     Version,
 };
+use crate::object::cipher::Key;
 use crate::object::commit;
 use crate::object::download;
 use crate::object::upload::{UploadRequest, upload};
@@ -31,33 +36,42 @@ pub async fn run(
     request: S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
     let S3Request { input, headers, .. } = request;
-    let bucket =
-        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
-    check_key(&input.key)?;
-    check_options(&input)?;
+    let expected_owner = input.expected_bucket_owner.as_ref();
+    let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
+    Ask::object(caller, &bucket, Action::PutObject, &input.key).check()?;
+    let now = now_ms();
+    let given = (&headers, input.metadata.as_ref());
     let precondition = conditions::write_from_headers(&headers)?;
     for _ in 0..LOOKS {
         let source = Source::find(
             gateway,
             caller,
             &input.copy_source,
+            &headers,
             input.expected_source_bucket_owner.as_ref(),
         )
         .await?;
-        let new = copied(gateway, &bucket, &input, &headers, source).await?;
+        let told_source = source.told_version();
+        let wanted = Wanted::new(gateway, caller, &bucket, &input.key, given, now).await?;
+        let new = copied(gateway, &bucket, &input, wanted, source).await?;
         match commit::version(gateway, NewVersion { precondition: precondition.clone(), ..new })
             .await
         {
             // Replaced or deleted since it was looked up.
             Err(MetaError::SourceGone) => {}
-            other => return Ok(answer(&other?)),
+            other => return Ok(answer(&bucket, &other?, told_source)),
         }
     }
     Err(busy())
 }
 
-fn answer(version: &Version) -> S3Response<CopyObjectOutput> {
+fn answer(
+    bucket: &Bucket,
+    version: &Version,
+    source_version: Option<String>,
+) -> S3Response<CopyObjectOutput> {
     let checksum = Fields::new(version.attributes.checksum.as_ref());
+    let told = encryption::told(&version.attributes.encryption);
     S3Response::new(CopyObjectOutput {
         copy_object_result: Some(CopyObjectResult {
             e_tag: Some(etag(&version.etag)),
@@ -69,7 +83,12 @@ fn answer(version: &Version) -> S3Response<CopyObjectOutput> {
             checksum_sha256: checksum.sha256,
             checksum_type: checksum.kind,
         }),
-        server_side_encryption: Some(super::encryption()),
+        version_id: super::version_id(bucket, version),
+        copy_source_version_id: source_version,
+        server_side_encryption: told.kind,
+        ssekms_key_id: told.kms_key_id,
+        sse_customer_algorithm: told.customer_algorithm,
+        sse_customer_key_md5: told.customer_key_md5,
         ..CopyObjectOutput::default()
     })
 }
@@ -79,7 +98,7 @@ async fn copied(
     gateway: &Arc<Gateway>,
     bucket: &Bucket,
     input: &CopyObjectInput,
-    headers: &HeaderMap,
+    wanted: Wanted,
     source: Source,
 ) -> S3Result<NewVersion> {
     ReadConditions {
@@ -91,9 +110,18 @@ async fn copied(
     .check_source(&source.version)?;
     gateway.funds.check(bucket.account)?;
     let replaces = is_replace(input.metadata_directive.as_ref())?;
-    let onto_itself = source.bucket.id == bucket.id && source.key == input.key;
-    // There is one storage class: to name it changes nothing.
-    if onto_itself && !replaces {
+    let retags = is_replace_of_tags(input.tagging_directive.as_ref())?;
+    let onto_itself =
+        source.bucket.id == bucket.id && source.key == input.key && source.version.latest;
+    let Wanted { attributes: asked, owner, lock, sealing } = wanted;
+    let kept = &source.version.attributes;
+    let changes = replaces
+        || retags
+        || input.storage_class.is_some()
+        || input.website_redirect_location.is_some()
+        || asked.encryption != kept.encryption
+        || input.server_side_encryption.is_some();
+    if onto_itself && !changes {
         return Err(refuse(
             S3ErrorCode::InvalidRequest,
             "This copy request is illegal because it is trying to copy an object to itself \
@@ -101,14 +129,20 @@ async fn copied(
              or encryption attributes.",
         ));
     }
-    let mut kept = if replaces {
-        attributes::from_headers(headers, input.metadata.as_ref())?
-    } else {
-        source.version.attributes.clone()
+    // What is not replaced comes from the source; ACL, encryption, storage class
+    // and redirect never do.
+    let mut kept = Attributes {
+        acl: asked.acl.clone(),
+        encryption: asked.encryption.clone(),
+        storage_class: asked.storage_class.clone(),
+        website_redirect_location: asked.website_redirect_location.clone(),
+        tags: if retags { asked.tags.clone() } else { kept.tags.clone() },
+        ..if replaces { asked } else { kept.clone() }
     };
     let algorithm = input.checksum_algorithm.as_ref().map(|name| parse_name(name.as_str()));
     let size = source.version.size;
-    let parts = copied_parts(gateway, bucket, source, algorithm.transpose()?).await?;
+    let parts =
+        copied_parts(gateway, (bucket, &sealing.key), source, algorithm.transpose()?).await?;
     kept.checksum.clone_from(&parts.attributes.checksum);
     Ok(NewVersion {
         bucket: bucket.id,
@@ -116,6 +150,9 @@ async fn copied(
         size,
         etag: parts.etag,
         attributes: kept,
+        owner,
+        lock,
+        entropy: super::entropy(),
         parts: parts.placed,
         precondition: Precondition::default(),
         now_ms: now_ms(),
@@ -129,10 +166,12 @@ pub(super) struct Source {
     pub bucket: Bucket,
     /// Its key.
     pub key: String,
-    /// Its latest version.
+    /// The version.
     pub version: Version,
     /// The parts of that.
     pub parts: Vec<Part>,
+    /// Opens their data keys.
+    pub sealing: Key,
 }
 
 impl Source {
@@ -141,15 +180,25 @@ impl Source {
         gateway: &Gateway,
         caller: &Caller,
         source: &CopySource,
+        headers: &HeaderMap,
         expected_owner: Option<&String>,
     ) -> S3Result<Self> {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(not_implemented("Copying from an access point"));
         };
-        let bucket = super::bucket(gateway, caller, bucket, expected_owner).await?;
-        check_version_id(version_id.as_deref())?;
-        let (version, parts) = super::object_with_parts(gateway, &bucket, key).await?;
-        Ok(Self { bucket, key: key.to_string(), version, parts })
+        let bucket = access::find_bucket(gateway, bucket, expected_owner).await?;
+        let version_id = version_id.as_deref();
+        let ask = Ask::object(caller, &bucket, access::read_action(version_id), key);
+        let (version, parts) = super::version_with_parts(gateway, ask, version_id).await?;
+        let encryption = &version.attributes.encryption;
+        let sealing =
+            encryption::for_read(gateway, &bucket, encryption, headers, KeyOf::CopySource).await?;
+        Ok(Self { bucket, key: key.to_string(), version, parts, sealing: sealing.key })
+    }
+
+    /// The version's id as it is told.
+    pub(super) fn told_version(&self) -> Option<String> {
+        super::version_id(&self.bucket, &self.version)
     }
 }
 
@@ -162,40 +211,39 @@ struct Copied {
 
 async fn copied_parts(
     gateway: &Arc<Gateway>,
-    to: &Bucket,
+    (to, sealing): (&Bucket, &Key),
     source: Source,
     algorithm: Option<ChecksumAlgorithm>,
 ) -> S3Result<Copied> {
-    let Source { bucket: from, version: source, parts, .. } = source;
+    let Source { bucket: from, version: source, parts, sealing: opening, .. } = source;
     let has = source.attributes.checksum.as_ref().map(|checksum| checksum.algorithm);
     if algorithm.is_none() || algorithm == has {
         return Ok(Copied {
-            placed: share(gateway, &from, to, parts)?,
+            placed: share(gateway, (&from, &opening), (to, sealing), parts)?,
             etag: source.etag,
             attributes: source.attributes,
         });
     }
-    let body = download::read(gateway, &from, parts, 0..source.size).await?;
+    let body = download::read(gateway, &from, &opening, parts, 0..source.size).await?;
     let wanted =
         UploadRequest { account: to.account, checksum: algorithm, size_hint: Some(source.size) };
     let uploaded = upload(gateway, wanted, Box::pin(body)).await?;
     let attributes =
         Attributes { checksum: uploaded.digested.checksum.clone(), ..Attributes::default() };
     let etag = uploaded.digested.etag();
-    Ok(Copied { placed: vec![commit::place(gateway, to, 1, uploaded)?], etag, attributes })
+    Ok(Copied { placed: vec![commit::place(gateway, to, sealing, 1, uploaded)], etag, attributes })
 }
 
 /// The same contents, their keys wrapped for another bucket.
 pub(super) fn share(
     gateway: &Gateway,
-    from: &Bucket,
-    to: &Bucket,
+    (from, from_key): (&Bucket, &Key),
+    (to, to_key): (&Bucket, &Key),
     parts: Vec<Part>,
 ) -> S3Result<Vec<Placed>> {
-    let (from_key, to_key) = (gateway.bucket_key(from)?, gateway.bucket_key(to)?);
     let shared = parts.into_iter().map(|part| {
-        let key = gateway.open_data_key(from, &from_key, &part)?;
-        let wrapped_key = gateway.wrap_data_key(to, &to_key, &key, part.content);
+        let key = gateway.open_data_key(from, from_key, &part)?;
+        let wrapped_key = gateway.wrap_data_key(to, to_key, &key, part.content);
         Ok(Placed::Shared(Part { wrapped_key, ..part }))
     });
     shared.collect()
@@ -209,21 +257,10 @@ fn is_replace(directive: Option<&MetadataDirective>) -> S3Result<bool> {
     }
 }
 
-fn check_options(input: &CopyObjectInput) -> S3Result<()> {
-    WriteOptions {
-        acl: input.acl.as_ref(),
-        grants: input.grant_full_control.is_some()
-            || input.grant_read.is_some()
-            || input.grant_read_acp.is_some()
-            || input.grant_write_acp.is_some(),
-        lock: input.object_lock_mode.is_some()
-            || input.object_lock_retain_until_date.is_some()
-            || input.object_lock_legal_hold_status.is_some(),
-        customer_key: input.sse_customer_algorithm.is_some()
-            || input.copy_source_sse_customer_algorithm.is_some(),
-        encryption: input.server_side_encryption.as_ref(),
-        storage_class: input.storage_class.as_ref(),
-        tagging: input.tagging.as_deref(),
+fn is_replace_of_tags(directive: Option<&TaggingDirective>) -> S3Result<bool> {
+    match directive.map(TaggingDirective::as_str) {
+        None | Some(TaggingDirective::COPY) => Ok(false),
+        Some(TaggingDirective::REPLACE) => Ok(true),
+        Some(_) => Err(refuse(S3ErrorCode::InvalidArgument, "Unknown tagging directive.")),
     }
-    .check()
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use s3s::dto::{ChecksumType, CreateMultipartUploadInput, CreateMultipartUploadOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::attributes;
+use super::access::{self, Ask};
 use super::checksums::{kind, name, parse_name};
-use super::supported::{WriteOptions, check_key};
+use super::encryption;
+use super::wanted::Wanted;
+use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::error::refuse;
 use crate::gateway::{Gateway, now_ms};
@@ -20,12 +22,14 @@ pub async fn run(
     request: S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
     let S3Request { input, headers, .. } = request;
-    let bucket =
-        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
-    check_key(&input.key)?;
-    check_options(&input)?;
+    let expected_owner = input.expected_bucket_owner.as_ref();
+    let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
+    Ask::object(caller, &bucket, Action::PutObject, &input.key).check()?;
+    let (now, given) = (now_ms(), (&headers, input.metadata.as_ref()));
+    let wanted = Wanted::new(gateway, caller, &bucket, &input.key, given, now).await?;
     gateway.funds.check(bucket.account)?;
-    let mut attributes = attributes::from_headers(&headers, input.metadata.as_ref())?;
+    let told = encryption::told(&wanted.sealing.encryption);
+    let mut attributes = wanted.attributes;
     let algorithm = input.checksum_algorithm.as_ref().map(|name| parse_name(name.as_str()));
     attributes.checksum = promised(algorithm.transpose()?, input.checksum_type.as_ref())?;
 
@@ -33,9 +37,10 @@ pub async fn run(
         id: hex::encode(protocol::keys::random::<16>()),
         bucket: bucket.id,
         key: input.key.clone().into_bytes(),
-        account: super::account(caller)?,
-        created_ms: now_ms(),
+        account: wanted.owner,
+        created_ms: now,
         attributes,
+        lock: wanted.lock,
     };
     gateway.meta.begin_upload(upload.clone()).await?;
     let checksum = upload.attributes.checksum;
@@ -47,7 +52,10 @@ pub async fn run(
             .as_ref()
             .map(|checksum| s3s::dto::ChecksumAlgorithm::from_static(name(checksum.algorithm))),
         checksum_type: checksum.map(|checksum| kind(checksum.kind)),
-        server_side_encryption: Some(super::encryption()),
+        server_side_encryption: told.kind,
+        ssekms_key_id: told.kms_key_id,
+        sse_customer_algorithm: told.customer_algorithm,
+        sse_customer_key_md5: told.customer_key_md5,
         ..CreateMultipartUploadOutput::default()
     }))
 }
@@ -83,24 +91,6 @@ fn promised(
         }
     };
     Ok(Some(Checksum { algorithm, kind, value: String::new() }))
-}
-
-fn check_options(input: &CreateMultipartUploadInput) -> S3Result<()> {
-    WriteOptions {
-        acl: input.acl.as_ref(),
-        grants: input.grant_full_control.is_some()
-            || input.grant_read.is_some()
-            || input.grant_read_acp.is_some()
-            || input.grant_write_acp.is_some(),
-        lock: input.object_lock_mode.is_some()
-            || input.object_lock_retain_until_date.is_some()
-            || input.object_lock_legal_hold_status.is_some(),
-        customer_key: input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some(),
-        encryption: input.server_side_encryption.as_ref(),
-        storage_class: input.storage_class.as_ref(),
-        tagging: input.tagging.as_deref(),
-    }
-    .check()
 }
 
 #[cfg(test)]

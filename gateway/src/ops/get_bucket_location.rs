@@ -5,6 +5,8 @@ use std::sync::Arc;
 use s3s::dto::{BucketLocationConstraint, GetBucketLocationInput, GetBucketLocationOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::access;
+use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::gateway::Gateway;
 
@@ -14,11 +16,12 @@ pub async fn run(
     caller: &Caller,
     request: S3Request<GetBucketLocationInput>,
 ) -> S3Result<S3Response<GetBucketLocationOutput>> {
-    super::bucket(
+    access::bucket(
         gateway,
         caller,
         &request.input.bucket,
         request.input.expected_bucket_owner.as_ref(),
+        Action::GetBucketLocation,
     )
     .await?;
     let region = gateway.settings.region.clone();

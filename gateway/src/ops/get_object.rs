@@ -6,12 +6,13 @@ use std::sync::Arc;
 use s3s::dto::{ChecksumMode, GetObjectInput, GetObjectOutput, StreamingBlob};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
+use super::access::{self, Ask};
 use super::checksums::Fields;
 use super::conditions::ReadConditions;
-use super::supported::check_version_id;
-use super::{attributes, etag, size, timestamp};
+use super::encryption::{self, KeyOf};
+use super::{attributes, etag, lock, size, timestamp};
 use crate::auth::identity::Caller;
-use crate::error::{custom, not_implemented, refuse};
+use crate::error::{custom, refuse};
 use crate::gateway::Gateway;
 use crate::meta::{Part, Version};
 use crate::object::download;
@@ -23,13 +24,17 @@ pub async fn run(
     request: S3Request<GetObjectInput>,
 ) -> S3Result<S3Response<GetObjectOutput>> {
     let input = &request.input;
-    let bucket =
-        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
-    if input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some() {
-        return Err(not_implemented("Encryption with customer keys"));
-    }
-    check_version_id(input.version_id.as_deref())?;
-    let (version, parts) = super::object_with_parts(gateway, &bucket, &input.key).await?;
+    let expected_owner = input.expected_bucket_owner.as_ref();
+    let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
+    let version_id = input.version_id.as_deref();
+    let action = access::read_action(version_id);
+    let ask = Ask::object(caller, &bucket, action, &input.key);
+    let (version, parts) = super::version_with_parts(gateway, ask, version_id).await?;
+    let headers = &request.headers;
+    encryption::refuse_on_read(headers)?;
+    let encryption = &version.attributes.encryption;
+    let sealing =
+        encryption::for_read(gateway, &bucket, encryption, headers, KeyOf::Object).await?;
     ReadConditions {
         matches: input.if_match.as_ref(),
         none_match: input.if_none_match.as_ref(),
@@ -41,10 +46,13 @@ pub async fn run(
         select(&version, &parts, input.range.as_ref(), input.part_number)?;
     let len = range.end - range.start;
     let parts_count = parts_count(&version, &parts, part);
-    let body = download::read(gateway, &bucket, parts, range).await?;
+    let body = download::read(gateway, &bucket, &sealing.key, parts, range).await?;
 
     let checksum = checksum_fields(&version, input.checksum_mode.as_ref(), content_range.is_some());
     let kept = &version.attributes;
+    let told = encryption::told(&kept.encryption);
+    let (object_lock_mode, object_lock_retain_until_date, object_lock_legal_hold_status) =
+        lock::told(&version.lock, &bucket);
     let mut response = S3Response::new(GetObjectOutput {
         body: Some(StreamingBlob::wrap(sync_wrapper::SyncStream::new(body))),
         content_length: Some(size(len)),
@@ -66,7 +74,16 @@ pub async fn run(
         checksum_sha1: checksum.sha1,
         checksum_sha256: checksum.sha256,
         checksum_type: checksum.kind,
-        server_side_encryption: Some(super::encryption()),
+        server_side_encryption: told.kind,
+        ssekms_key_id: told.kms_key_id,
+        sse_customer_algorithm: told.customer_algorithm,
+        sse_customer_key_md5: told.customer_key_md5,
+        version_id: super::version_id(&bucket, &version),
+        tag_count: super::tag_count(kept),
+        storage_class: super::storage_class(kept),
+        object_lock_mode,
+        object_lock_retain_until_date,
+        object_lock_legal_hold_status,
         ..GetObjectOutput::default()
     });
     // A header of the answer wins over the one that the request asked for.
@@ -171,6 +188,9 @@ mod tests {
             etag: "e".into(),
             modified_ms: 0,
             attributes: Attributes::default(),
+            latest: true,
+            owner: None,
+            lock: crate::meta::Lock::default(),
         }
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use s3s::dto::{HeadObjectInput, HeadObjectOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::access::{self, Ask};
 use super::conditions::ReadConditions;
+use super::encryption::{self, KeyOf};
 use super::get_object::{Selection, add_expires, checksum_fields, parts_count, select};
-use super::supported::check_version_id;
-use super::{attributes, etag, size, timestamp};
+use super::{attributes, etag, lock, size, timestamp};
 use crate::auth::identity::Caller;
-use crate::error::not_implemented;
 use crate::gateway::Gateway;
 
 /// Runs the operation.
@@ -20,17 +20,18 @@ pub async fn run(
     request: S3Request<HeadObjectInput>,
 ) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = &request.input;
-    let bucket =
-        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
-    if input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some() {
-        return Err(not_implemented("Encryption with customer keys"));
-    }
-    check_version_id(input.version_id.as_deref())?;
+    let expected_owner = input.expected_bucket_owner.as_ref();
+    let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
+    let version_id = input.version_id.as_deref();
+    let ask = Ask::object(caller, &bucket, access::read_action(version_id), &input.key);
     let (version, parts) = if input.part_number.is_some() {
-        super::object_with_parts(gateway, &bucket, &input.key).await?
+        super::version_with_parts(gateway, ask, version_id).await?
     } else {
-        (super::object(gateway, &bucket, &input.key).await?, Vec::new())
+        (access::version(gateway, ask, version_id).await?, Vec::new())
     };
+    let (kept, headers) = (&version.attributes, &request.headers);
+    encryption::refuse_on_read(headers)?;
+    encryption::for_read(gateway, &bucket, &kept.encryption, headers, KeyOf::Object).await?;
     ReadConditions {
         matches: input.if_match.as_ref(),
         none_match: input.if_none_match.as_ref(),
@@ -42,7 +43,9 @@ pub async fn run(
         select(&version, &parts, input.range.as_ref(), input.part_number)?;
 
     let checksum = checksum_fields(&version, input.checksum_mode.as_ref(), content_range.is_some());
-    let kept = &version.attributes;
+    let told = encryption::told(&kept.encryption);
+    let (object_lock_mode, object_lock_retain_until_date, object_lock_legal_hold_status) =
+        lock::told(&version.lock, &bucket);
     let mut response = S3Response::new(HeadObjectOutput {
         content_length: Some(size(range.end - range.start)),
         content_range,
@@ -63,7 +66,15 @@ pub async fn run(
         checksum_sha1: checksum.sha1,
         checksum_sha256: checksum.sha256,
         checksum_type: checksum.kind,
-        server_side_encryption: Some(super::encryption()),
+        server_side_encryption: told.kind,
+        ssekms_key_id: told.kms_key_id,
+        sse_customer_algorithm: told.customer_algorithm,
+        sse_customer_key_md5: told.customer_key_md5,
+        version_id: super::version_id(&bucket, &version),
+        storage_class: super::storage_class(kept),
+        object_lock_mode,
+        object_lock_retain_until_date,
+        object_lock_legal_hold_status,
         ..HeadObjectOutput::default()
     });
     add_expires(&mut response.headers, &version);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use s3s::dto::{Bucket, ListBucketsInput, ListBucketsOutput, Owner};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
+use super::access;
 use super::timestamp;
 use crate::auth::identity::Caller;
 use crate::error::refuse;
@@ -36,12 +37,12 @@ pub async fn run(
     let mut buckets = if elsewhere {
         Vec::new()
     } else {
-        gateway.meta.buckets_of(super::account(caller)?, &prefix, &after, max + 1).await?
+        gateway.meta.buckets_of(access::account(caller)?, &prefix, &after, max + 1).await?
     };
     let is_truncated = buckets.len() > max as usize;
     buckets.truncate(max as usize);
 
-    let account = gateway.meta.account(super::account(caller)?).await?;
+    let account = gateway.meta.account(access::account(caller)?).await?;
     Ok(S3Response::new(ListBucketsOutput {
         continuation_token: buckets.last().filter(|_| is_truncated).map(|last| last.name.clone()),
         buckets: Some(
@@ -55,7 +56,7 @@ pub async fn run(
                 .collect(),
         ),
         owner: Some(Owner {
-            id: Some(canonical_id(super::account(caller)?)),
+            id: Some(canonical_id(access::account(caller)?)),
             display_name: Some(account.display_name),
         }),
         prefix: Some(prefix).filter(|prefix| !prefix.is_empty()),

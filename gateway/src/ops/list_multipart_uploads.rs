@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use s3s::dto::{
-    Initiator, ListMultipartUploadsInput, ListMultipartUploadsOutput, MultipartUpload, Owner,
-    StorageClass,
+    ListMultipartUploadsInput, ListMultipartUploadsOutput, MultipartUpload, Owner, StorageClass,
 };
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::access;
 use super::checksums::{kind, name};
 use super::listing::{Encoding, limit, prefixes};
+use super::owners::{Owners, initiator};
 use super::timestamp;
+use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::gateway::Gateway;
-use crate::meta::{ListQuery, Upload, UploadsPage, UploadsQuery, canonical_id};
+use crate::meta::{ListQuery, Upload, UploadsPage, UploadsQuery};
 
 /// Runs the operation.
 pub async fn run(
@@ -22,8 +24,14 @@ pub async fn run(
     request: S3Request<ListMultipartUploadsInput>,
 ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
     let input = request.input;
-    let bucket =
-        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+    let bucket = access::bucket(
+        gateway,
+        caller,
+        &input.bucket,
+        input.expected_bucket_owner.as_ref(),
+        Action::ListBucketMultipartUploads,
+    )
+    .await?;
     let encoding = Encoding::new(input.encoding_type.as_ref())?;
     let max = limit(input.max_uploads, "max-uploads")?;
     let query = UploadsQuery {
@@ -38,18 +46,21 @@ pub async fn run(
         after_id: input.key_marker.as_ref().and(input.upload_id_marker.clone()),
     };
     let UploadsPage { items, prefixes: common, next } = gateway.meta.list_uploads(&query).await?;
-    let account = gateway.meta.account(bucket.account).await?;
+    let mut owners = Owners::new(gateway);
+    let mut uploads = Vec::with_capacity(items.len());
+    for item in items {
+        let owner = owners.of(item.account).await?;
+        uploads.push((item, owner));
+    }
     let show = |text: &String| encoding.show(text.as_bytes());
-    let line = |upload: Upload| {
-        let id = Some(canonical_id(upload.account));
-        let display_name = Some(account.display_name.clone());
+    let line = |(upload, owner): (Upload, Owner)| {
         let checksum = upload.attributes.checksum;
         MultipartUpload {
             key: Some(encoding.show(&upload.key)),
             upload_id: Some(upload.id),
             initiated: Some(timestamp(upload.created_ms)),
-            initiator: Some(Initiator { id: id.clone(), display_name: display_name.clone() }),
-            owner: Some(Owner { id, display_name }),
+            initiator: Some(initiator(owner.clone())),
+            owner: Some(owner),
             storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
             checksum_algorithm: checksum
                 .as_ref()
@@ -70,7 +81,7 @@ pub async fn run(
         max_uploads: i32::try_from(max).ok(),
         is_truncated: Some(is_truncated),
         encoding_type: input.encoding_type,
-        uploads: Some(items.into_iter().map(line).collect()),
+        uploads: Some(uploads.into_iter().map(line).collect()),
         common_prefixes: Some(prefixes(&common, encoding)),
         ..ListMultipartUploadsOutput::default()
     }))

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use s3s::dto::{ListObjectsInput, ListObjectsOutput, Owner};
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::access;
 use super::listing::{Encoding, limit, object, prefixes};
+use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::gateway::Gateway;
 use crate::meta::{ListPage, ListQuery, canonical_id};
@@ -17,8 +19,14 @@ pub async fn run(
     request: S3Request<ListObjectsInput>,
 ) -> S3Result<S3Response<ListObjectsOutput>> {
     let input = request.input;
-    let bucket =
-        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+    let bucket = access::bucket(
+        gateway,
+        caller,
+        &input.bucket,
+        input.expected_bucket_owner.as_ref(),
+        Action::ListBucket,
+    )
+    .await?;
     let encoding = Encoding::new(input.encoding_type.as_ref())?;
     let max = limit(input.max_keys, "max-keys")?;
     let query = ListQuery {

@@ -7,7 +7,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use s3s::dto::{ListObjectsV2Input, ListObjectsV2Output, Owner};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
+use super::access;
 use super::listing::{Encoding, limit, object, prefixes};
+use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::error::refuse;
 use crate::gateway::Gateway;
@@ -20,8 +22,14 @@ pub async fn run(
     request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
     let input = request.input;
-    let bucket =
-        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+    let bucket = access::bucket(
+        gateway,
+        caller,
+        &input.bucket,
+        input.expected_bucket_owner.as_ref(),
+        Action::ListBucket,
+    )
+    .await?;
     let encoding = Encoding::new(input.encoding_type.as_ref())?;
     let max = limit(input.max_keys, "max-keys")?;
     // An empty token is that of the first page.

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use s3s::dto::{Initiator, ListPartsInput, ListPartsOutput, Owner, Part, StorageClass};
+use s3s::dto::{ListPartsInput, ListPartsOutput, Part, StorageClass};
 use s3s::{S3Request, S3Response, S3Result};
 
+use super::access::{self, Ask};
 use super::checksums::{Fields, kind, name};
 use super::listing::limit;
+use super::owners::{Owners, initiator};
 use super::{etag, size, timestamp};
+use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::gateway::Gateway;
 use crate::meta::UploadedPart;
@@ -19,8 +22,9 @@ pub async fn run(
     request: S3Request<ListPartsInput>,
 ) -> S3Result<S3Response<ListPartsOutput>> {
     let input = request.input;
-    let bucket =
-        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+    let expected_owner = input.expected_bucket_owner.as_ref();
+    let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
+    Ask::object(caller, &bucket, Action::ListMultipartUploadParts, &input.key).check()?;
     let max = limit(input.max_parts, "max-parts")?;
     let after = input.part_number_marker.unwrap_or(0);
     let found = gateway.meta.upload(bucket.id, input.key.as_bytes(), &input.upload_id).await?;
@@ -30,8 +34,8 @@ pub async fn run(
     let is_truncated = max > 0 && parts.len() > max;
     parts.truncate(max);
 
-    let id = crate::meta::canonical_id(found.account);
-    let account = gateway.meta.account(found.account).await?;
+    access::own_upload(caller, &bucket, &found)?;
+    let owner = Owners::new(gateway).of(found.account).await?;
     let checksum = found.attributes.checksum;
     Ok(S3Response::new(ListPartsOutput {
         bucket: Some(input.bucket),
@@ -42,11 +46,8 @@ pub async fn run(
         max_parts: i32::try_from(max).ok(),
         is_truncated: Some(is_truncated),
         parts: Some(parts.into_iter().map(line).collect()),
-        initiator: Some(Initiator {
-            id: Some(id.clone()),
-            display_name: Some(account.display_name.clone()),
-        }),
-        owner: Some(Owner { id: Some(id), display_name: Some(account.display_name) }),
+        initiator: Some(initiator(owner.clone())),
+        owner: Some(owner),
         storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
         checksum_algorithm: checksum
             .as_ref()

@@ -42,7 +42,8 @@ impl Encoding {
     }
 }
 
-/// As S3 does it: a space becomes `+`, a slash stays.
+/// As S3 does it: a slash stays. A space becomes `%20`, which every client
+/// decodes alike, those that take a `+` for one and those that do not.
 fn encode(key: &[u8]) -> String {
     use std::fmt::Write;
     let mut out = String::with_capacity(key.len());
@@ -51,7 +52,6 @@ fn encode(key: &[u8]) -> String {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' | b'/' => {
                 out.push(char::from(byte));
             }
-            b' ' => out.push('+'),
             _ => {
                 let _ = write!(out, "%{byte:02X}"); // Writing to a string cannot fail.
             }
@@ -63,12 +63,14 @@ fn encode(key: &[u8]) -> String {
 /// A line for an object.
 pub fn object(listed: &Listed, encoding: Encoding, owner: Option<Owner>) -> Object {
     let checksum = listed.version.attributes.checksum.as_ref();
+    let class = listed.version.attributes.storage_class.clone();
+    let class = class.unwrap_or_else(|| ObjectStorageClass::STANDARD.to_owned());
     Object {
         key: Some(encoding.show(&listed.key)),
         e_tag: Some(etag(&listed.version.etag)),
         size: Some(size(listed.version.size)),
         last_modified: Some(timestamp(listed.version.modified_ms)),
-        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+        storage_class: Some(ObjectStorageClass::from(class)),
         checksum_algorithm: checksum.map(|checksum| {
             let name = super::checksums::name(checksum.algorithm);
             vec![s3s::dto::ChecksumAlgorithm::from_static(name)]
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn keys_are_encoded_as_s3_does() {
-        assert_eq!(encode("a b/c+d%é\u{1}~*".as_bytes()), "a+b/c%2Bd%25%C3%A9%01%7E*");
+        assert_eq!(encode("a b/c+d%é\u{1}~*".as_bytes()), "a%20b/c%2Bd%25%C3%A9%01%7E*");
     }
 
     #[test]

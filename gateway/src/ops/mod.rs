@@ -3,7 +3,7 @@
 //! What several of them need stands beside: [`attributes`] (headers kept with
 //! an object), [`checksums`] (what a client declares about a body),
 //! [`conditions`] (conditional requests), [`listing`] (what listings share),
-//! [`supported`] (what is refused until it exists).
+//! [`access`] (leave), [`wanted`] (what a write asks for).
 
 pub mod abort_multipart_upload;
 pub mod complete_multipart_upload;
@@ -27,63 +27,106 @@ pub mod put_object;
 pub mod upload_part;
 pub mod upload_part_copy;
 
+pub mod delete_bucket_analytics_configuration;
+pub mod delete_bucket_cors;
+pub mod delete_bucket_encryption;
+pub mod delete_bucket_intelligent_tiering_configuration;
+pub mod delete_bucket_inventory_configuration;
+pub mod delete_bucket_lifecycle;
+pub mod delete_bucket_metrics_configuration;
+pub mod delete_bucket_ownership_controls;
+pub mod delete_bucket_policy;
+pub mod delete_bucket_replication;
+pub mod delete_bucket_tagging;
+pub mod delete_bucket_website;
+pub mod delete_object_tagging;
+pub mod delete_public_access_block;
+pub mod get_bucket_accelerate_configuration;
+pub mod get_bucket_acl;
+pub mod get_bucket_analytics_configuration;
+pub mod get_bucket_cors;
+pub mod get_bucket_encryption;
+pub mod get_bucket_intelligent_tiering_configuration;
+pub mod get_bucket_inventory_configuration;
+pub mod get_bucket_lifecycle_configuration;
+pub mod get_bucket_logging;
+pub mod get_bucket_metrics_configuration;
+pub mod get_bucket_ownership_controls;
+pub mod get_bucket_policy;
+pub mod get_bucket_policy_status;
+pub mod get_bucket_replication;
+pub mod get_bucket_request_payment;
+pub mod get_bucket_tagging;
+pub mod get_bucket_versioning;
+pub mod get_bucket_website;
+pub mod get_object_acl;
+pub mod get_object_attributes;
+pub mod get_object_legal_hold;
+pub mod get_object_lock_configuration;
+pub mod get_object_retention;
+pub mod get_object_tagging;
+pub mod get_public_access_block;
+pub mod list_bucket_analytics_configurations;
+pub mod list_bucket_intelligent_tiering_configurations;
+pub mod list_bucket_inventory_configurations;
+pub mod list_bucket_metrics_configurations;
+pub mod put_bucket_accelerate_configuration;
+pub mod put_bucket_acl;
+pub mod put_bucket_analytics_configuration;
+pub mod put_bucket_cors;
+pub mod put_bucket_encryption;
+pub mod put_bucket_intelligent_tiering_configuration;
+pub mod put_bucket_inventory_configuration;
+pub mod put_bucket_lifecycle_configuration;
+pub mod put_bucket_logging;
+pub mod put_bucket_metrics_configuration;
+pub mod put_bucket_ownership_controls;
+pub mod put_bucket_policy;
+pub mod put_bucket_request_payment;
+pub mod put_bucket_tagging;
+pub mod put_bucket_versioning;
+pub mod put_bucket_website;
+pub mod put_object_acl;
+pub mod put_object_legal_hold;
+pub mod put_object_lock_configuration;
+pub mod put_object_retention;
+pub mod put_object_tagging;
+pub mod put_public_access_block;
+
+pub mod access;
+pub mod acls;
+pub mod append;
 pub mod attributes;
+pub mod checked;
 pub mod checksums;
 pub mod conditions;
+pub mod encryption;
 pub mod listing;
-pub mod supported;
+pub mod lock;
+pub mod owners;
+pub mod tags;
+pub mod wanted;
 
 use s3s::S3Result;
 
-use protocol::AccountId;
+use access::Ask;
 
-use crate::auth::identity::{Caller, Denied};
 use crate::error::busy;
 use crate::gateway::Gateway;
-use crate::meta::{Bucket, Millis, Part, Version, canonical_id};
-
-/// The bucket of this name, if `caller` may do `action` with it and it is whose
-/// the request expects (`x-amz-expected-bucket-owner`).
-async fn bucket(
-    gateway: &Gateway,
-    caller: &Caller,
-    name: &str,
-    expected_owner: Option<&String>,
-) -> S3Result<Bucket> {
-    let bucket = gateway.meta.bucket(name).await?;
-    if caller.identity.account != Some(bucket.account) {
-        return Err(Denied.into());
-    }
-    if expected_owner.is_some_and(|expected| *expected != canonical_id(bucket.account)) {
-        return Err(Denied.into());
-    }
-    Ok(bucket)
-}
-
-/// The account of the caller, who must have signed.
-fn account(caller: &Caller) -> S3Result<AccountId> {
-    Ok(caller.identity.account.ok_or(Denied)?)
-}
-
-/// The latest version of a key that is not deleted.
-async fn object(gateway: &Gateway, bucket: &Bucket, key: &str) -> S3Result<Version> {
-    let found = gateway.meta.latest(bucket.id, key.as_bytes()).await?;
-    let found = found.filter(|version| !version.delete_marker);
-    Ok(found.ok_or(crate::meta::MetaError::NoSuchKey)?)
-}
+use crate::meta::{Attributes, Bucket, Millis, Part, Version, Versioning};
 
 /// How often an object is looked up anew because it was replaced meanwhile.
 const LOOKS: usize = 4;
 
-/// The latest version of a key that is not deleted, and its parts: at least one,
+/// A version that the caller may do something with, and its parts: at least one,
 /// of an empty object, too.
-async fn object_with_parts(
+async fn version_with_parts(
     gateway: &Gateway,
-    bucket: &Bucket,
-    key: &str,
+    ask: Ask<'_>,
+    version_id: Option<&str>,
 ) -> S3Result<(Version, Vec<Part>)> {
     for _ in 0..LOOKS {
-        let version = object(gateway, bucket, key).await?;
+        let version = access::version(gateway, ask, version_id).await?;
         let parts = gateway.meta.parts(version.id).await?;
         if !parts.is_empty() {
             return Ok((version, parts));
@@ -91,6 +134,16 @@ async fn object_with_parts(
         // Replaced or deleted between the two look-ups.
     }
     Err(busy())
+}
+
+/// The end of a version id that is about to be made.
+fn entropy() -> u64 {
+    u64::from_le_bytes(protocol::keys::random())
+}
+
+/// The id of a version as it is told: buckets that never had versions have none.
+fn version_id(bucket: &Bucket, version: &Version) -> Option<String> {
+    (bucket.versioning != Versioning::Off).then(|| version.version_id.clone())
 }
 
 /// Whether an object came out of a multipart upload: its entity tag counts the
@@ -113,10 +166,14 @@ fn etag(value: &str) -> s3s::dto::ETag {
     s3s::dto::ETag::Strong(value.to_owned())
 }
 
-/// How everything is encrypted here, whether it was asked for or not.
-fn encryption() -> s3s::dto::ServerSideEncryption {
-    use s3s::dto::ServerSideEncryption;
-    ServerSideEncryption::from_static(ServerSideEncryption::AES256)
+/// The number of tags, if there are any.
+fn tag_count(attributes: &Attributes) -> Option<i32> {
+    i32::try_from(attributes.tags.len()).ok().filter(|&count| count > 0)
+}
+
+/// The storage class, if it is not the usual one.
+fn storage_class(attributes: &Attributes) -> Option<s3s::dto::StorageClass> {
+    attributes.storage_class.clone().map(s3s::dto::StorageClass::from)
 }
 
 /// A size as S3 types have it.

@@ -1,16 +1,19 @@
 //! PutObject: stores the body as a new object, visible all at once or not at
-//! all.
+//! all. With `x-amz-write-offset-bytes` it is appended to the object that is
+//! there.
 
 use std::sync::Arc;
 
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::checksums::{Declared, Fields};
-use super::supported::{WriteOptions, check_key};
-use super::{attributes, conditions};
+use super::access::{self, Ask};
+use super::checksums::{Declared, Fields, trailers};
+use super::wanted::Wanted;
+use super::{append, conditions, encryption};
+use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
-use crate::error::{not_implemented, refuse};
+use crate::error::refuse;
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::NewVersion;
 use crate::object::commit;
@@ -19,82 +22,86 @@ use crate::object::upload::{UploadRequest, give_up, upload};
 /// The most that one request may carry: 5 GiB.
 pub const BODY_MAX: u64 = 5 * 1024 * 1024 * 1024;
 
+/// In the extensions of a request whose body has no length of its own: it ends
+/// where it ends, or with an error if that is not where it should.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenEnded {
+    /// No more bytes than this.
+    pub at_most: u64,
+}
+
 /// Runs the operation.
 pub async fn run(
     gateway: &Arc<Gateway>,
     caller: &Caller,
     request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
-    let S3Request { input, headers, trailing_headers, .. } = request;
-    let bucket =
-        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
-    check_key(&input.key)?;
-    check_options(&input)?;
+    let open_ended = request.extensions.get::<OpenEnded>().map(|body| body.at_most);
+    let S3Request { input, headers, extensions, .. } = request;
+    let expected_owner = input.expected_bucket_owner.as_ref();
+    let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
+    Ask::object(caller, &bucket, Action::PutObject, &input.key).check()?;
+    let now = now_ms();
+    let given = (&headers, input.metadata.as_ref());
+    let mut wanted = Wanted::new(gateway, caller, &bucket, &input.key, given, now).await?;
     gateway.funds.check(bucket.account)?;
     let declared = Declared::from_headers(&headers)?;
-    check_len(declared.len)?;
+    let len = declared.len.or(open_ended);
+    check_len(len)?;
     let precondition = conditions::write(input.if_match.as_ref(), input.if_none_match.as_ref())?;
-    let mut attributes = attributes::from_headers(&headers, input.metadata.as_ref())?;
-
-    let wanted = UploadRequest {
-        account: bucket.account,
-        checksum: declared.algorithm(),
-        size_hint: declared.len,
+    let appended_to = match input.write_offset_bytes {
+        Some(offset) => Some(append::find(gateway, caller, &bucket, &input.key, offset).await?),
+        None => None,
     };
-    let uploaded = upload(gateway, wanted, body(input.body)).await?;
+
+    let request =
+        UploadRequest { account: bucket.account, checksum: declared.algorithm(), size_hint: len };
+    let uploaded = upload(gateway, request, body(input.body)).await?;
     let (size, content) = (uploaded.written.size, uploaded.written.content);
-    let verified = declared.verify(&uploaded.digested, size, trailing_headers.as_ref());
+    let verified = declared.verify(&uploaded.digested, size, trailers(&extensions));
     if let Err(error) = verified {
         give_up(gateway, content).await;
         return Err(error);
     }
-    attributes.checksum.clone_from(&uploaded.digested.checksum);
+    wanted.attributes.checksum.clone_from(&uploaded.digested.checksum);
     let new = NewVersion {
         bucket: bucket.id,
         key: input.key.into_bytes(),
         size,
         etag: uploaded.digested.etag(),
-        attributes,
-        parts: vec![commit::place(gateway, &bucket, 1, uploaded)?],
+        attributes: wanted.attributes,
+        owner: wanted.owner,
+        lock: wanted.lock,
+        entropy: super::entropy(),
+        parts: vec![commit::place(gateway, &bucket, &wanted.sealing.key, 1, uploaded)],
         precondition,
         now_ms: now_ms(),
         grace_ms: gateway.grace_ms(),
     };
+    let new = match appended_to {
+        Some(to) => to.extend(&wanted.sealing, new)?,
+        None => new,
+    };
     let version = commit::version(gateway, new).await?;
 
     let checksum = Fields::new(version.attributes.checksum.as_ref());
+    let told = encryption::told(&version.attributes.encryption);
     Ok(S3Response::new(PutObjectOutput {
         e_tag: Some(super::etag(&version.etag)),
+        version_id: super::version_id(&bucket, &version),
+        size: input.write_offset_bytes.map(|_| super::size(version.size)),
         checksum_crc32: checksum.crc32,
         checksum_crc32c: checksum.crc32c,
         checksum_crc64nvme: checksum.crc64nvme,
         checksum_sha1: checksum.sha1,
         checksum_sha256: checksum.sha256,
         checksum_type: checksum.kind,
-        server_side_encryption: Some(super::encryption()),
+        server_side_encryption: told.kind,
+        ssekms_key_id: told.kms_key_id,
+        sse_customer_algorithm: told.customer_algorithm,
+        sse_customer_key_md5: told.customer_key_md5,
         ..PutObjectOutput::default()
     }))
-}
-
-fn check_options(input: &PutObjectInput) -> S3Result<()> {
-    if input.write_offset_bytes.is_some() {
-        return Err(not_implemented("Appending to an object"));
-    }
-    WriteOptions {
-        acl: input.acl.as_ref(),
-        grants: input.grant_full_control.is_some()
-            || input.grant_read.is_some()
-            || input.grant_read_acp.is_some()
-            || input.grant_write_acp.is_some(),
-        lock: input.object_lock_mode.is_some()
-            || input.object_lock_retain_until_date.is_some()
-            || input.object_lock_legal_hold_status.is_some(),
-        customer_key: input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some(),
-        encryption: input.server_side_encryption.as_ref(),
-        storage_class: input.storage_class.as_ref(),
-        tagging: input.tagging.as_deref(),
-    }
-    .check()
 }
 
 /// A body must say how long it is, and not be too long.

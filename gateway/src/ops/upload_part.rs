@@ -5,9 +5,11 @@ use std::sync::Arc;
 use s3s::dto::{UploadPartInput, UploadPartOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::checksums::{Declared, Fields, name};
+use super::access::{self, Ask};
+use super::checksums::{Declared, Fields, name, trailers};
+use super::encryption::{self, KeyOf};
 use super::put_object::{body, check_len};
-use super::supported::WriteOptions;
+use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::error::refuse;
 use crate::gateway::{Gateway, now_ms};
@@ -21,14 +23,17 @@ pub async fn run(
     caller: &Caller,
     request: S3Request<UploadPartInput>,
 ) -> S3Result<S3Response<UploadPartOutput>> {
-    let S3Request { input, headers, trailing_headers, .. } = request;
-    let bucket =
-        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+    let S3Request { input, headers, extensions, .. } = request;
+    let expected_owner = input.expected_bucket_owner.as_ref();
+    let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
+    Ask::object(caller, &bucket, Action::PutObject, &input.key).check()?;
     check_number(input.part_number)?;
-    let customer_key = input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some();
-    WriteOptions { customer_key, ..WriteOptions::default() }.check()?;
     gateway.funds.check(bucket.account)?;
     let found = gateway.meta.upload(bucket.id, input.key.as_bytes(), &input.upload_id).await?;
+    access::own_upload(caller, &bucket, &found)?;
+    let encryption = &found.attributes.encryption;
+    let sealing =
+        encryption::for_read(gateway, &bucket, encryption, &headers, KeyOf::Object).await?;
     let declared = Declared::from_headers(&headers)?;
     check_len(declared.len)?;
 
@@ -50,16 +55,17 @@ pub async fn run(
     };
     let uploaded = upload(gateway, wanted, body(input.body)).await?;
     let (size, content) = (uploaded.written.size, uploaded.written.content);
-    let verified = declared.verify(&uploaded.digested, size, trailing_headers.as_ref());
+    let verified = declared.verify(&uploaded.digested, size, trailers(&extensions));
     if let Err(error) = verified {
         give_up(gateway, content).await;
         return Err(error);
     }
     let (etag, checksum) = (uploaded.digested.etag(), uploaded.digested.checksum.clone());
-    let placed = commit::place(gateway, &bucket, input.part_number, uploaded)?;
+    let placed = commit::place(gateway, &bucket, &sealing.key, input.part_number, uploaded);
     let (now_ms, grace_ms) = (now_ms(), gateway.grace_ms());
     commit::part(gateway, PartCommit { upload: found.id, placed, now_ms, grace_ms }).await?;
 
+    let told = encryption::told(&sealing.encryption);
     let checksum = Fields::new(checksum.as_ref());
     Ok(S3Response::new(UploadPartOutput {
         e_tag: Some(super::etag(&etag)),
@@ -68,7 +74,10 @@ pub async fn run(
         checksum_crc64nvme: checksum.crc64nvme,
         checksum_sha1: checksum.sha1,
         checksum_sha256: checksum.sha256,
-        server_side_encryption: Some(super::encryption()),
+        server_side_encryption: told.kind,
+        ssekms_key_id: told.kms_key_id,
+        sse_customer_algorithm: told.customer_algorithm,
+        sse_customer_key_md5: told.customer_key_md5,
         ..UploadPartOutput::default()
     }))
 }

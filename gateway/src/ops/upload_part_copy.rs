@@ -7,16 +7,20 @@ use std::sync::Arc;
 use s3s::dto::{CopyPartResult, UploadPartCopyInput, UploadPartCopyOutput};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
+use super::access::{self, Ask};
 use super::checksums::Fields;
 use super::conditions::ReadConditions;
 use super::copy_object::{Source, share};
+use super::encryption::{self, KeyOf};
 use super::put_object::BODY_MAX;
 use super::upload_part::check_number;
 use super::{LOOKS, etag, timestamp};
+use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
-use crate::error::{busy, not_implemented, refuse};
+use crate::error::{busy, refuse};
 use crate::gateway::{Gateway, now_ms};
-use crate::meta::{Bucket, MetaError, Millis, Part, PartCommit, Placed, Upload};
+use crate::meta::{Bucket, Encryption, MetaError, Millis, Part, PartCommit, Placed, Upload};
+use crate::object::cipher::Key;
 use crate::object::upload::{UploadRequest, upload};
 use crate::object::{commit, download};
 
@@ -26,39 +30,52 @@ pub async fn run(
     caller: &Caller,
     request: S3Request<UploadPartCopyInput>,
 ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-    let input = request.input;
-    let bucket =
-        super::bucket(gateway, caller, &input.bucket, input.expected_bucket_owner.as_ref()).await?;
+    let S3Request { input, headers, .. } = request;
+    let expected_owner = input.expected_bucket_owner.as_ref();
+    let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
+    Ask::object(caller, &bucket, Action::PutObject, &input.key).check()?;
     check_number(input.part_number)?;
-    if input.sse_customer_algorithm.is_some() || input.copy_source_sse_customer_algorithm.is_some()
-    {
-        return Err(not_implemented("Encryption with customer keys"));
-    }
     gateway.funds.check(bucket.account)?;
     let found = gateway.meta.upload(bucket.id, input.key.as_bytes(), &input.upload_id).await?;
+    access::own_upload(caller, &bucket, &found)?;
+    let encryption = &found.attributes.encryption;
+    let sealing =
+        encryption::for_read(gateway, &bucket, encryption, &headers, KeyOf::Object).await?;
     for _ in 0..LOOKS {
         let source = Source::find(
             gateway,
             caller,
             &input.copy_source,
+            &headers,
             input.expected_source_bucket_owner.as_ref(),
         )
         .await?;
-        let placed = copied(gateway, &bucket, &input, &found, source).await?;
+        let told_source = source.told_version();
+        let placed = copied(gateway, (&bucket, &sealing.key), &input, &found, source).await?;
         let (Placed::Written(_, part) | Placed::Shared(part)) = &placed;
         let (part, now_ms, grace_ms) = (part.clone(), now_ms(), gateway.grace_ms());
         let commit = PartCommit { upload: found.id.clone(), placed, now_ms, grace_ms };
         match commit::part(gateway, commit).await {
             // Replaced or deleted since it was looked up.
             Err(MetaError::SourceGone) => {}
-            other => return other.map(|_| answer(&part, now_ms)).map_err(S3Error::from),
+            other => {
+                other?;
+                let mut answer = answer(&part, now_ms, &sealing.encryption);
+                answer.output.copy_source_version_id = told_source;
+                return Ok(answer);
+            }
         }
     }
     Err(busy())
 }
 
-fn answer(part: &Part, modified_ms: Millis) -> S3Response<UploadPartCopyOutput> {
+fn answer(
+    part: &Part,
+    modified_ms: Millis,
+    encryption: &Encryption,
+) -> S3Response<UploadPartCopyOutput> {
     let checksum = Fields::new(part.checksum.as_ref());
+    let told = encryption::told(encryption);
     S3Response::new(UploadPartCopyOutput {
         copy_part_result: Some(CopyPartResult {
             e_tag: Some(etag(&part.etag)),
@@ -69,6 +86,10 @@ fn answer(part: &Part, modified_ms: Millis) -> S3Response<UploadPartCopyOutput> 
             checksum_sha1: checksum.sha1,
             checksum_sha256: checksum.sha256,
         }),
+        server_side_encryption: told.kind,
+        ssekms_key_id: told.kms_key_id,
+        sse_customer_algorithm: told.customer_algorithm,
+        sse_customer_key_md5: told.customer_key_md5,
         ..UploadPartCopyOutput::default()
     })
 }
@@ -76,7 +97,7 @@ fn answer(part: &Part, modified_ms: Millis) -> S3Response<UploadPartCopyOutput> 
 /// The part that `source` becomes, ready to be committed.
 async fn copied(
     gateway: &Arc<Gateway>,
-    bucket: &Bucket,
+    (bucket, sealing): (&Bucket, &Key),
     input: &UploadPartCopyInput,
     upload_to: &Upload,
     source: Source,
@@ -103,16 +124,18 @@ async fn copied(
     match <[Part; 1]>::try_from(source.parts) {
         Ok([part]) if range == whole && has(&part, promised) => {
             let part = Part { number: input.part_number, ..part };
-            let shared = share(gateway, &source.bucket, bucket, vec![part])?;
+            let shared =
+                share(gateway, (&source.bucket, &source.sealing), (bucket, sealing), vec![part])?;
             Ok(shared.into_iter().next().ok_or(S3ErrorCode::InternalError)?)
         }
         other => {
             let parts = other.map_or_else(|parts| parts, Vec::from);
             let (len, account) = (range.end - range.start, bucket.account);
-            let body = download::read(gateway, &source.bucket, parts, range).await?;
+            let body =
+                download::read(gateway, &source.bucket, &source.sealing, parts, range).await?;
             let wanted = UploadRequest { account, checksum: promised, size_hint: Some(len) };
             let uploaded = upload(gateway, wanted, Box::pin(body)).await?;
-            Ok(commit::place(gateway, bucket, input.part_number, uploaded)?)
+            Ok(commit::place(gateway, bucket, sealing, input.part_number, uploaded))
         }
     }
 }

@@ -28,6 +28,10 @@ pub struct GatewayFile {
     pub scheme: String,
     pub write_quorum: u8,
     pub domains: Vec<String>,
+    pub website_domains: Vec<String>,
+    pub cors_origins: Vec<String>,
+    pub allow_form_signature_v2: bool,
+    pub kms_keys: Vec<String>,
     pub max_connections: u32,
     pub buffer_mib: u64,
     pub inline_max_bytes: u64,
@@ -47,6 +51,10 @@ impl Default for GatewayFile {
             scheme: "4+2".into(),
             write_quorum: 5,
             domains: Vec::new(),
+            website_domains: Vec::new(),
+            cors_origins: Vec::new(),
+            allow_form_signature_v2: true,
+            kms_keys: Vec::new(),
             max_connections: 1024,
             buffer_mib: 256,
             inline_max_bytes: 4096,
@@ -76,7 +84,14 @@ pub struct GatewayConfig {
     pub write_quorum: u8,
     /// Domains under which a bucket may be a host name.
     pub domains: Vec<String>,
+    /// Domains under which a bucket is a website.
+    pub website_domains: Vec<String>,
+    /// Origins whose pages may ask where a bucket has no CORS rules.
+    pub cors_origins: Vec<String>,
+    /// Whether browser forms may be signed by Signature Version 2.
+    pub allow_form_signature_v2: bool,
     /// Client connections served at a time.
+    pub kms_keys: Vec<String>,
     pub max_connections: u32,
     /// Bytes of uploads and downloads that are held in memory.
     pub buffer_bytes: u64,
@@ -122,11 +137,11 @@ impl GatewayFile {
             region: check_region(checker, self.region)?,
             scheme,
             write_quorum: check_quorum(checker, self.write_quorum, scheme)?,
-            domains: self
-                .domains
-                .into_iter()
-                .map(|domain| check_domain(checker, domain))
-                .collect::<Result<_, _>>()?,
+            domains: check_domains(checker, "domains", self.domains)?,
+            website_domains: check_domains(checker, "website_domains", self.website_domains)?,
+            cors_origins: check_origins(checker, self.cors_origins)?,
+            allow_form_signature_v2: self.allow_form_signature_v2,
+            kms_keys: self.kms_keys,
             max_connections: checker.range(
                 "max_connections",
                 self.max_connections,
@@ -193,7 +208,39 @@ pub fn is_region(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-fn check_domain(checker: Checker<'_>, domain: String) -> Result<String, ConfigError> {
+fn check_domains(
+    checker: Checker<'_>,
+    key: &'static str,
+    domains: Vec<String>,
+) -> Result<Vec<String>, ConfigError> {
+    domains.into_iter().map(|domain| check_domain(checker, key, domain)).collect()
+}
+
+/// An origin with at most one `*`, as in the CORS rules of a bucket.
+fn check_origins(checker: Checker<'_>, origins: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    let is_origin = |text: &String| {
+        text == "*"
+            || (text.contains("://")
+                && !text.ends_with('/')
+                && text.matches('*').count() <= 1
+                && text.bytes().all(|byte| byte.is_ascii_graphic()))
+    };
+    match origins.iter().find(|origin| !is_origin(origin)) {
+        None => Ok(origins),
+        Some(origin) => checker.refuse(
+            "cors_origins",
+            quoted(origin),
+            "is not an origin: write scheme, host and port without a slash, such as \
+             https://app.example.org, with at most one *",
+        ),
+    }
+}
+
+fn check_domain(
+    checker: Checker<'_>,
+    key: &'static str,
+    domain: String,
+) -> Result<String, ConfigError> {
     let label = |label: &str| {
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         !label.is_empty() && label.len() <= 63 && label.bytes().all(allowed)
@@ -202,7 +249,7 @@ fn check_domain(checker: Checker<'_>, domain: String) -> Result<String, ConfigEr
         return Ok(domain);
     }
     checker.refuse(
-        "domains",
+        key,
         quoted(&domain),
         "is not a domain: write it in lower case without scheme and port, such as s3.example.org",
     )

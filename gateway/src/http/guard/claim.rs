@@ -1,8 +1,8 @@
 //! Checks what a Version 4 signature claims: for which region, service and
 //! day, for how long, and over which headers.
 //!
-//! The signature itself is verified later, over exactly these claims. The
-//! clock is an argument.
+//! The signature itself is verified after that (`authenticate`), over exactly
+//! these claims. The clock is an argument.
 
 use http::HeaderMap;
 use http::StatusCode;
@@ -20,24 +20,46 @@ const EXPIRES_MAX: u32 = 7 * 24 * 60 * 60;
 /// that were told none.
 const LENIENT_REGIONS: [&str; 2] = ["us-east-1", "auto"];
 
+/// Which of the gateway's services a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    S3,
+    /// STS, and IAM, whose clients send the same kind of form.
+    Sts,
+}
+
+impl Door {
+    /// The names that a scope may have here; errors tell the first.
+    fn services(self) -> &'static [&'static str] {
+        match self {
+            Door::S3 => &["s3"],
+            Door::Sts => &["sts", "iam"],
+        }
+    }
+}
+
 impl Claim<'_> {
+    /// When it was signed, if what it claims may be.
     pub fn check(
         &self,
         headers: &HeaderMap,
+        door: Door,
         region: &str,
         now: OffsetDateTime,
-    ) -> Result<(), S3Refusal> {
-        self.check_scope(region)?;
-        self.check_time(now)?;
-        self.check_signed_headers(headers)
+    ) -> Result<OffsetDateTime, S3Refusal> {
+        self.check_scope(door, region)?;
+        let signed_at = self.check_time(now)?;
+        self.check_signed_headers(headers)?;
+        Ok(signed_at)
     }
 
-    fn check_scope(&self, region: &str) -> Result<(), S3Refusal> {
+    fn check_scope(&self, door: Door, region: &str) -> Result<(), S3Refusal> {
         let scope = &self.scope;
-        if scope.service != "s3" {
-            let service = scope.service;
+        let services = door.services();
+        if !services.contains(&scope.service) {
             return Err(self.place.malformed(format!(
-                "incorrect service \"{service}\". This endpoint belongs to \"s3\"."
+                "incorrect service \"{}\". This endpoint belongs to \"{}\".",
+                scope.service, services[0]
             )));
         }
         if scope.region != region && !LENIENT_REGIONS.contains(&scope.region) {
@@ -49,8 +71,8 @@ impl Claim<'_> {
         Ok(())
     }
 
-    fn check_time(&self, now: OffsetDateTime) -> Result<(), S3Refusal> {
-        let Some(signed_at) = parse_amz_date(self.date) else {
+    fn check_time(&self, now: OffsetDateTime) -> Result<OffsetDateTime, S3Refusal> {
+        let Some(signed_at) = parse_amz_date(&self.date) else {
             return Err(match self.place {
                 Place::Header => S3Refusal::new(
                     Code::AccessDenied,
@@ -71,19 +93,19 @@ impl Claim<'_> {
         }
         let age = now - signed_at;
         match self.expires {
-            None if SKEW < age.abs() => Err(skewed(self.date, now)),
-            None => Ok(()),
+            None if SKEW < age.abs() => Err(skewed(&self.date, now)),
+            None => Ok(signed_at),
             Some(expires) => {
                 let lifetime = parse_expires(expires)?;
                 if age < -SKEW {
-                    return Err(skewed(self.date, now));
+                    return Err(skewed(&self.date, now));
                 }
                 if lifetime < age {
                     return Err(S3Refusal::new(Code::AccessDenied, "Request has expired")
                         .field("X-Amz-Expires", expires)
                         .field("ServerTime", iso_8601(now)));
                 }
-                Ok(())
+                Ok(signed_at)
             }
         }
     }
@@ -222,10 +244,13 @@ mod tests {
     fn claim(place: Place) -> Claim<'static> {
         Claim {
             place,
+            access_key: "AKID",
             scope: Scope { day: "20260102", region: "eu-north-1", service: "s3" },
-            date: "20260102T030405Z",
+            date: "20260102T030405Z".into(),
             signed_headers: "host;x-amz-date",
             expires: (place == Place::Query).then_some("3600"),
+            token: None,
+            signature: "00ff",
         }
     }
 
@@ -237,8 +262,8 @@ mod tests {
     #[track_caller]
     fn check_with(claim: &Claim<'_>, headers: &[(&str, &str)], want: Result<(), &str>) {
         let headers = parts("GET", "/", headers).headers;
-        let got = claim.check(&headers, "eu-north-1", NOW);
-        assert_eq!(got.as_ref().copied().map_err(|e| e.code.as_str()), want, "{claim:?}");
+        let got = claim.check(&headers, Door::S3, "eu-north-1", NOW);
+        assert_eq!(got.as_ref().map(|_| ()).map_err(|e| e.code.as_str()), want, "{claim:?}");
     }
 
     #[test]
@@ -261,10 +286,21 @@ mod tests {
     }
 
     #[test]
+    fn each_door_has_services_of_its_own() {
+        let at = |door, service| {
+            let scope = Scope { day: "20260102", region: "us-east-1", service };
+            let claim = Claim { scope, ..claim(Place::Header) };
+            claim.check(&HeaderMap::new(), door, "eu-north-1", NOW).is_ok()
+        };
+        assert!(at(Door::Sts, "sts") && at(Door::Sts, "iam") && at(Door::S3, "s3"));
+        assert!(!at(Door::Sts, "s3") && !at(Door::S3, "sts") && !at(Door::S3, "iam"));
+    }
+
+    #[test]
     fn the_right_region_is_told() {
         let scope = Scope { day: "20260102", region: "mars", service: "s3" };
         let refusal = Claim { scope, ..claim(Place::Header) }
-            .check(&HeaderMap::new(), "eu-north-1", NOW)
+            .check(&HeaderMap::new(), Door::S3, "eu-north-1", NOW)
             .expect_err("a wrong region");
         assert_eq!(refusal.status, 400);
         assert!(refusal.fields.contains(&("Region", "eu-north-1".to_owned())));
@@ -273,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_header_claim_lives_for_fifteen_minutes() {
-        let at = |date| Claim { date, ..claim(Place::Header) };
+        let at = |date: &'static str| Claim { date: date.into(), ..claim(Place::Header) };
         check(&at("20260102T024905Z"), Ok(()));
         check(&at("20260102T024904Z"), Err("RequestTimeTooSkewed"));
         check(&at("20260102T031905Z"), Ok(()));
@@ -291,7 +327,11 @@ mod tests {
 
     #[test]
     fn presigned_urls_expire() {
-        let at = |date, expires| Claim { date, expires: Some(expires), ..claim(Place::Query) };
+        let at = |date: &'static str, expires| Claim {
+            date: date.into(),
+            expires: Some(expires),
+            ..claim(Place::Query)
+        };
         check(&at("20260102T020405Z", "3600"), Ok(()));
         check(&at("20260102T020404Z", "3600"), Err("AccessDenied"));
         check(&at("20260102T031905Z", "3600"), Ok(()));

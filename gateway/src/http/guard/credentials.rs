@@ -1,14 +1,17 @@
 //! Finds the one place where a request carries its credentials, and takes
-//! them apart. Whether the signature is right is for the S3 layer to say.
+//! them apart. Whether they are right is for `authenticate` to say.
 //!
-//! The S3 layer reads a header or parameter that comes twice as absent and
-//! would let such a request pass as anonymous; it also prefers the query to
-//! the header. Here both are refused, so that what is verified is what was
+//! Credentials in two places are refused, and so is every header or parameter
+//! of theirs that comes twice (`limits`, `target`): what is verified is what was
 //! sent.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, DATE};
 use http::request::Parts;
+use s3s::dto::{Timestamp, TimestampFormat};
+use time::OffsetDateTime;
 
 use super::refusal::{Code, S3Refusal};
 use super::target::Query;
@@ -26,13 +29,18 @@ pub(super) enum Credentials<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Claim<'a> {
     pub place: Place,
+    pub access_key: &'a str,
     pub scope: Scope<'a>,
-    /// The raw `X-Amz-Date`.
-    pub date: &'a str,
+    /// When it was signed, as `X-Amz-Date` has it.
+    pub date: Cow<'a, str>,
     /// Names separated by `;`.
     pub signed_headers: &'a str,
     /// The raw `X-Amz-Expires`; presigned URLs only.
     pub expires: Option<&'a str>,
+    /// What a temporary key comes with.
+    pub token: Option<&'a str>,
+    /// In hex.
+    pub signature: &'a str,
 }
 
 /// Where the claim stands.
@@ -66,14 +74,15 @@ pub(super) struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    fn parse(credential: &'a str, place: Place) -> Result<Self, S3Refusal> {
+    /// The access key and its scope.
+    fn parse(credential: &'a str, place: Place) -> Result<(&'a str, Self), S3Refusal> {
         let mut parts = credential.split('/');
         let fields = [(); 5].map(|()| parts.next());
         match fields {
             [Some(key), Some(day), Some(region), Some(service), Some("aws4_request")]
                 if !key.is_empty() && parts.next().is_none() =>
             {
-                Ok(Self { day, region, service })
+                Ok((key, Self { day, region, service }))
             }
             _ => Err(place.malformed(
                 "the Credential is mal-formed; expecting \
@@ -83,7 +92,10 @@ impl<'a> Scope<'a> {
     }
 }
 
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// The header that holds the token of a temporary key.
+pub(super) const SECURITY_TOKEN: &str = "x-amz-security-token";
+/// The algorithm of the requests that are taken.
+pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// The parameters that only a presigned URL has. One is enough to claim it.
 const PRESIGNED_MARKS: [&str; 3] = ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"];
@@ -108,7 +120,7 @@ impl<'a> Credentials<'a> {
             return Err(version_2_refused());
         }
         if presigned {
-            return claim_in_query(query).map(Credentials::Signed);
+            return claim_in_query(query, &parts.headers).map(Credentials::Signed);
         }
         match header {
             None => Ok(Credentials::Anonymous),
@@ -133,7 +145,10 @@ fn unsupported_type() -> S3Refusal {
         .field("ArgumentName", "Authorization")
 }
 
-fn claim_in_query<'a>(query: &'a Query<'_>) -> Result<Claim<'a>, S3Refusal> {
+fn claim_in_query<'a>(
+    query: &'a Query<'_>,
+    headers: &'a HeaderMap,
+) -> Result<Claim<'a>, S3Refusal> {
     let place = Place::Query;
     let needed = |name: &str| {
         query.get(name).filter(|value| !value.is_empty()).ok_or_else(|| {
@@ -147,13 +162,17 @@ fn claim_in_query<'a>(query: &'a Query<'_>) -> Result<Claim<'a>, S3Refusal> {
     if needed("X-Amz-Algorithm")? != ALGORITHM {
         return Err(place.malformed(format!("X-Amz-Algorithm only supports \"{ALGORITHM}\"")));
     }
-    needed("X-Amz-Signature")?;
+    let signature = needed("X-Amz-Signature")?;
+    let (access_key, scope) = Scope::parse(needed("X-Amz-Credential")?, place)?;
     Ok(Claim {
         place,
-        scope: Scope::parse(needed("X-Amz-Credential")?, place)?,
-        date: needed("X-Amz-Date")?,
+        access_key,
+        scope,
+        date: needed("X-Amz-Date")?.into(),
         signed_headers: needed("X-Amz-SignedHeaders")?,
         expires: Some(needed("X-Amz-Expires")?),
+        token: query.get("X-Amz-Security-Token").or_else(|| text(headers, SECURITY_TOKEN)),
+        signature,
     })
 }
 
@@ -168,22 +187,53 @@ fn claim_in_header<'a>(value: &'a str, headers: &'a HeaderMap) -> Result<Claim<'
         _ => return Err(unsupported_type()),
     }
     let place = Place::Header;
-    let [credential, signed_headers, _signature] = header_fields(rest).ok_or_else(|| {
+    let [credential, signed_headers, signature] = header_fields(rest).ok_or_else(|| {
         place.malformed("expecting Credential=..., SignedHeaders=..., Signature=... in this order.")
     })?;
-    let scope = Scope::parse(credential, place)?;
-    let date =
-        headers.get("x-amz-date").and_then(|value| value.to_str().ok()).ok_or_else(|| {
-            S3Refusal::new(
-                Code::AccessDenied,
-                "AWS authentication requires a valid Date or x-amz-date header",
-            )
-        })?;
-    Ok(Claim { place, scope, date, signed_headers, expires: None })
+    let (access_key, scope) = Scope::parse(credential, place)?;
+    let date = date(headers).ok_or_else(|| {
+        S3Refusal::new(
+            Code::AccessDenied,
+            "AWS authentication requires a valid Date or x-amz-date header",
+        )
+    })?;
+    let token = text(headers, SECURITY_TOKEN);
+    Ok(Claim { place, access_key, scope, date, signed_headers, expires: None, token, signature })
 }
 
-/// The three values, each exactly once and in the one order that the S3 layer
-/// reads too, so that the two never look at different ones.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// When the request was signed: `x-amz-date`, or `Date` in the same form or in
+/// that of HTTP.
+fn date(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    if headers.contains_key("x-amz-date") {
+        return text(headers, "x-amz-date").map(Cow::Borrowed);
+    }
+    let date = text(headers, DATE.as_str())?;
+    match Timestamp::parse(TimestampFormat::HttpDate, date) {
+        Ok(time) => Some(amz_date(time.into()).into()),
+        Err(_) => Some(date.into()),
+    }
+}
+
+/// `20260102T030405Z`.
+fn amz_date(time: OffsetDateTime) -> String {
+    let (date, clock) = (time.date(), time.time());
+    format!(
+        "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        clock.hour(),
+        clock.minute(),
+        clock.second()
+    )
+}
+
+/// The three values, each exactly once and in the one order that every client
+/// writes them in.
 fn header_fields(rest: &str) -> Option<[&str; 3]> {
     let mut fields = rest.split(',');
     let mut next = |name: &str| {
@@ -274,6 +324,39 @@ mod tests {
         }
         check("GET", &PRESIGNED.replace("HMAC", "ECDSA"), &[], malformed);
         check("GET", &PRESIGNED.replace("aws4_request", "x"), &[], malformed);
+    }
+
+    #[test]
+    fn the_date_is_read_in_both_forms() {
+        let date = |headers: &[(&str, &str)]| {
+            date(&parts("GET", "/", headers).headers).map(Cow::into_owned)
+        };
+        let want = Some("20260102T030405Z".to_owned());
+        assert_eq!(date(&[("x-amz-date", "20260102T030405Z"), ("date", "x")]), want);
+        assert_eq!(date(&[("date", "20260102T030405Z")]), want);
+        assert_eq!(date(&[("date", "Fri, 02 Jan 2026 03:04:05 GMT")]), want);
+        assert_eq!(date(&[]), None);
+    }
+
+    #[test]
+    fn a_temporary_key_has_its_token_in_the_same_place() {
+        let token = |query: &str, headers: &[(&str, &str)]| {
+            let mut all = vec![("host", "h"), ("x-amz-date", "20260102T030405Z")];
+            all.extend_from_slice(headers);
+            let parts = parts("GET", &format!("/b/k?{query}"), &all);
+            let target = Target::parse(&parts, &Domains::default()).expect("a good target");
+            match Credentials::find(&parts, &target.query).expect("good credentials") {
+                Credentials::Signed(claim) => claim.token.map(str::to_owned),
+                Credentials::Anonymous => panic!("it is signed"),
+            }
+        };
+        let header = (SECURITY_TOKEN, "t/+=");
+        assert_eq!(token("", &[(AUTH, HEADER_AUTH), header]).as_deref(), Some("t/+="));
+        assert_eq!(token("", &[(AUTH, HEADER_AUTH)]), None);
+        let presigned = format!("{PRESIGNED}&X-Amz-Security-Token=t%2F%2B%3D");
+        assert_eq!(token(&presigned, &[]).as_deref(), Some("t/+="));
+        let stray = "X-Amz-Security-Token=t";
+        assert_eq!(token(stray, &[(AUTH, HEADER_AUTH)]), None);
     }
 
     #[test]

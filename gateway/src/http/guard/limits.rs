@@ -9,7 +9,6 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
-use super::credentials::Claim;
 use super::refusal::{Code, S3Refusal};
 use super::target::Query;
 
@@ -62,6 +61,18 @@ const SINGLE: [HeaderName; 9] = [
     RANGE,
     TRANSFER_ENCODING,
 ];
+
+/// What the guard itself tells those behind it. Nobody else may.
+pub(super) const INTERNAL_PREFIX: &str = "x-stratos-";
+
+/// Refuses headers that pretend to come from the guard.
+pub(super) fn check_internal(headers: &HeaderMap) -> Result<(), S3Refusal> {
+    match headers.keys().find(|name| name.as_str().starts_with(INTERNAL_PREFIX)) {
+        None => Ok(()),
+        Some(name) => Err(S3Refusal::new(Code::InvalidArgument, "This header may not be sent.")
+            .field("ArgumentName", name.as_str())),
+    }
+}
 
 /// The S3 layer treats a header that comes twice as absent, a proxy may take
 /// the first and another the last: so those that matter come once.
@@ -142,15 +153,6 @@ pub(super) fn check_overrides(query: &Query<'_>, anonymous: bool) -> Result<(), 
     Ok(())
 }
 
-/// Whether the request has a `Range` that S3 ignores: of another unit, of
-/// several ranges, or of one that ends before it begins. The S3 layer refuses
-/// those, so one is taken away, unless the signature covers it.
-pub(super) fn has_ignored_range(headers: &HeaderMap, claim: Option<&Claim<'_>>) -> bool {
-    let Some(range) = headers.get(RANGE) else { return false };
-    let means_something = range.to_str().is_ok_and(|text| s3s::dto::Range::parse(text).is_ok());
-    !means_something && !claim.is_some_and(|claim| claim.signs(RANGE.as_str()))
-}
-
 fn control_characters(name: &str) -> S3Refusal {
     S3Refusal::new(Code::InvalidArgument, "The value may not contain control characters.")
         .field("ArgumentName", name)
@@ -160,7 +162,6 @@ fn control_characters(name: &str) -> S3Refusal {
 mod tests {
     use super::*;
     use crate::http::guard::Domains;
-    use crate::http::guard::credentials::{Place, Scope};
     use crate::http::guard::target::Target;
     use crate::http::guard::testing::parts;
 
@@ -205,6 +206,14 @@ mod tests {
     }
 
     #[test]
+    fn s15_nobody_speaks_for_the_guard() {
+        let check = |name| code(check_internal(&parts("PUT", "/", &[(name, "1")]).headers));
+        assert_eq!(check("x-stratos-expires"), Err("InvalidArgument"));
+        assert_eq!(check("X-Stratos-Account"), Err("InvalidArgument"));
+        assert_eq!(check("x-amz-meta-x-stratos-a"), Ok(()));
+    }
+
+    #[test]
     fn metadata() {
         let check = |name: &str, value: &str| {
             code(check_stored_headers(&parts("PUT", "/", &[(name, value)]).headers))
@@ -216,30 +225,6 @@ mod tests {
             assert_eq!(check(name, "a\tb"), Err("InvalidArgument"), "{name}");
         }
         assert_eq!(check("accept", "a\tb"), Ok(()));
-    }
-
-    #[test]
-    fn ranges_that_s3_ignores() {
-        let claim = |signed_headers| Claim {
-            place: Place::Query,
-            scope: Scope { day: "", region: "", service: "" },
-            date: "",
-            signed_headers,
-            expires: None,
-        };
-        let ignored = |range: &str, claim: Option<&Claim<'_>>| {
-            has_ignored_range(&parts("GET", "/b/k", &[("range", range)]).headers, claim)
-        };
-        for range in ["bytes=0-1", "bytes=5-", "bytes=-5"] {
-            assert!(!ignored(range, None), "{range}");
-        }
-        for range in ["bytes=5-2", "bytes=0-1,3-4", "lines=0-1", "bytes=9223372036854775808-", "é"]
-        {
-            assert!(ignored(range, None), "{range}");
-            assert!(ignored(range, Some(&claim("host"))), "{range}");
-            assert!(!ignored(range, Some(&claim("host;range"))), "{range}");
-        }
-        assert!(!has_ignored_range(&HeaderMap::new(), None));
     }
 
     #[test]

@@ -1,25 +1,29 @@
 //! Stands in front of the S3 protocol layer and lets in only requests that
 //! can mean one thing.
 //!
-//! Every decision on a request is pure: it looks at the head, the settings and
-//! the clock it was given, and never at the body. So a refusal goes out before
-//! a client that sent `Expect: 100-continue` is told to send anything. What the
-//! signature covers is never changed: what is verified later is what was sent.
+//! A decision on a request is pure: it looks at the head, the settings and the
+//! clock it was given, and not at the body. So a refusal goes out before a
+//! client that sent `Expect: 100-continue` is told to send anything. (Of an STS
+//! request the body is a part of what is signed, and it is small.)
 //!
 //! - `limits`: sizes, headers that come twice, control characters
 //! - `target`: host, bucket, key and query, decoded strictly
 //! - `credentials`: one place for them, and no Signature Version 2
 //! - `claim`: region, service, day, lifetime and signed headers
+//! - `canonical`, `authenticate`: whether the signature is right, and whose it is
 //! - `hoist`: headers that a presigned URL brings in its query
 //! - `routes`: sub-resources that the S3 layer would take for the plain thing
-//! - `body`, `chunks`: what is wrong with a body, seen while it passes
+//! - `payload`, `body`, `chunks`: how the body comes, and whether it is what was
+//!   signed, found out while it passes
+//! - `rewrite`: what the S3 layer gets to see
 //! - `finish`: ids and complete error documents on the way out
 //!
-//! Not here: whether a signature is right (the S3 layer), who may do what
-//! (`auth`), and headers of method override, which nothing in the gateway
-//! reads.
+//! Not here: who may do what (`auth`), and headers of method override, which
+//! nothing in the gateway reads.
 
+mod authenticate;
 mod body;
+mod canonical;
 mod chunks;
 mod claim;
 mod credentials;
@@ -27,7 +31,9 @@ mod domains;
 mod finish;
 mod hoist;
 mod limits;
+mod payload;
 mod refusal;
+mod rewrite;
 mod routes;
 mod target;
 
@@ -37,35 +43,65 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::RANGE;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request};
 use s3s::HttpResponse;
+use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use tower::{Service, ServiceExt};
 use tracing::Instrument;
 
+use authenticate::{Authenticated, Evidence, authenticate};
+use chunks::Seal;
+use claim::Door;
 use credentials::Credentials;
+use payload::Payload;
 use target::Target;
+
+use crate::auth::credentials::{CredentialError, Resolved};
+use crate::auth::identity::Caller;
 
 pub use body::{BodyFault, BodyRecord, GuardedBody};
 pub use chunks::ChunkError;
 pub use domains::{BadHost, DomainError, Domains};
 pub use refusal::{Code, RequestIds, S3Refusal};
+pub use rewrite::RAW_EXPIRES;
+
+/// Finds the secret and the identity of an access key and its session token.
+pub type Resolve =
+    Arc<dyn Fn(&str, Option<&str>) -> Result<Resolved, CredentialError> + Send + Sync>;
 
 /// What the guard has to know.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct GuardSettings {
     /// The region of this gateway.
     pub region: String,
     /// The domains under which buckets are sub-domains.
     pub domains: Domains,
+    /// The access keys.
+    pub resolve: Resolve,
     /// The clock.
     pub now: fn() -> OffsetDateTime,
 }
 
+/// What a request that was let in is about. In its extensions, once.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Errand {
+    /// An operation of S3.
+    S3,
+    /// A browser form, whose fields say who sends it.
+    Form,
+    /// A question about a request to come (CORS).
+    Preflight,
+    /// A call of STS or IAM: the fields of its body.
+    Sts(Vec<(String, String)>),
+}
+
+/// Largest body of a call of STS.
+const STS_MAX: usize = 8 * 1024;
+
 /// Decides which requests may go on to the S3 layer.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Guard {
     settings: GuardSettings,
 }
@@ -76,54 +112,95 @@ impl Guard {
         Self { settings }
     }
 
-    /// Whether a request with this head may go on, and how.
-    pub fn check(&self, parts: &Parts) -> Result<Admission, S3Refusal> {
+    /// Whether a request with this head may go on, and how. `form` is the body
+    /// of a call of STS.
+    fn check(&self, parts: &Parts, form: Option<&[u8]>) -> Result<Admission, S3Refusal> {
         limits::check_size(parts)?;
         limits::check_unique(&parts.headers)?;
+        limits::check_internal(&parts.headers)?;
         let target = Target::parse(parts, &self.settings.domains)?;
-        let credentials = Credentials::find(parts, &target.query)?;
-        let claim = match &credentials {
-            Credentials::Anonymous => None,
-            Credentials::Signed(claim) => Some(claim),
-        };
-        let mut hoisted = HeaderMap::new();
-        if let Some(claim) = claim {
-            claim.check(&parts.headers, &self.settings.region, (self.settings.now)())?;
-            hoisted = hoist::headers_in_query(claim, &target.query, &parts.headers)?;
+        let (query, level) = (&target.query, target.level);
+        let credentials = Credentials::find(parts, query)?;
+        let body_hash = form.map(|form| hex::encode(Sha256::digest(form)));
+        let Authenticated { caller, seal } = authenticate(
+            &self.settings,
+            &Evidence {
+                parts,
+                query,
+                credentials: &credentials,
+                door: if form.is_some() { Door::Sts } else { Door::S3 },
+                body_hash: body_hash.as_deref(),
+            },
+        )?;
+        let mut headers = parts.headers.clone();
+        if let Credentials::Signed(claim) = &credentials {
+            headers.extend(hoist::headers_in_query(claim, query, &parts.headers)?);
         }
-        limits::check_overrides(&target.query, claim.is_none())?;
-        limits::check_stored_headers(parts.headers.iter().chain(&hoisted))?;
-        routes::refuse_forms(parts)?;
-        routes::check(&parts.method, target.level, &target.query)?;
-        let is_document = routes::is_document(&parts.method, target.level, &target.query);
-        routes::refuse_chunked_document(&parts.headers, is_document)?;
-        let ignores_range = limits::has_ignored_range(&parts.headers, claim);
-        Ok(Admission { hoisted, ignores_range, is_document })
+        limits::check_overrides(query, caller.identity.is_anonymous())?;
+        limits::check_stored_headers(&headers)?;
+        let payload = Payload::find(&headers, &credentials)?;
+        rewrite::headers(&mut headers, &payload);
+        let errand = match form {
+            Some(form) => Errand::Sts(routes::fields(form, &payload)?),
+            None => routes::errand(parts, level)?,
+        };
+        routes::check(&parts.method, level, query)?;
+        // A form is read by who knows what it is.
+        let is_form = errand == Errand::Form;
+        let is_document = !is_form && routes::is_document(&parts.method, level, query);
+        Ok(Admission { caller, errand, headers, payload, seal, is_document })
+    }
+
+    /// The request as it goes on, if it may.
+    async fn admit<B>(&self, parts: Parts, body: B) -> Result<Request<GuardedBody<B>>, S3Refusal>
+    where
+        B: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Unpin + 'static,
+    {
+        let is_sts = Target::parse(&parts, &self.settings.domains)
+            .is_ok_and(|target| routes::is_sts(&parts, target.level));
+        if !is_sts {
+            return Ok(self
+                .check(&parts, None)?
+                .apply(parts, |payload, seal| GuardedBody::new(body, payload, seal)));
+        }
+        limits::check_size(&parts)?;
+        let form = body::read_small(body, STS_MAX).await.map_err(BodyFault::refusal)?;
+        let form = form.ok_or_else(|| {
+            S3Refusal::new(Code::InvalidRequest, "The body of this request is too large.")
+        })?;
+        Ok(self.check(&parts, Some(&form))?.apply(parts, |_, _| GuardedBody::empty()))
     }
 }
 
-/// How a request goes on to the S3 layer.
-#[derive(Debug)]
-pub struct Admission {
-    /// Headers from the query.
-    hoisted: HeaderMap,
-    /// Whether its `Range` means nothing and is not signed.
-    ignores_range: bool,
+/// How a request goes on.
+struct Admission {
+    caller: Caller,
+    errand: Errand,
+    /// As the S3 layer should see them.
+    headers: HeaderMap,
+    payload: Payload,
+    /// What signatures of chunks go on from.
+    seal: Option<Seal>,
     /// Whether the S3 layer reads the body as a document.
     is_document: bool,
 }
 
 impl Admission {
-    /// The request as the S3 layer should see it, and what will be known of its
-    /// body.
-    fn apply<B>(self, mut parts: Parts, body: B) -> (Request<GuardedBody<B>>, BodyRecord) {
-        if self.ignores_range {
-            parts.headers.remove(RANGE);
+    fn apply<B>(
+        self,
+        mut parts: Parts,
+        body: impl FnOnce(Payload, Option<Seal>) -> GuardedBody<B>,
+    ) -> Request<GuardedBody<B>> {
+        let mut body = body(self.payload, self.seal);
+        if self.is_document {
+            body = body.digested(&self.headers);
         }
-        parts.headers.extend(self.hoisted);
-        let (body, record) = GuardedBody::new(body, &parts.headers, self.is_document);
-        parts.extensions.insert(record.clone());
-        (Request::from_parts(parts, body), record)
+        parts.headers = self.headers;
+        parts.uri = rewrite::uri(&parts.uri);
+        parts.extensions.insert(body.record());
+        parts.extensions.insert(Arc::new(self.caller));
+        parts.extensions.insert(self.errand);
+        Request::from_parts(parts, body)
     }
 }
 
@@ -154,9 +231,9 @@ impl Exchange {
 
 /// A service behind the guard.
 ///
-/// The inner service finds [`RequestIds`] and [`BodyRecord`] in the request's
-/// extensions.
-#[derive(Debug, Clone)]
+/// The inner service finds [`RequestIds`], [`Errand`], an [`Arc`] of a [`Caller`]
+/// and [`BodyRecord`] in the request's extensions.
+#[derive(Clone)]
 pub struct Guarded<S> {
     guard: Arc<Guard>,
     inner: S,
@@ -195,18 +272,18 @@ where
         let span = tracing::debug_span!(
             "request", id = %exchange.ids.request(), method = %parts.method, path = parts.uri.path()
         );
-        let admission = match self.guard.check(&parts) {
-            Ok(admission) => admission,
-            Err(refusal) => {
-                span.in_scope(|| tracing::debug!(%refusal, "refused"));
-                return Box::pin(std::future::ready(Ok(exchange.refuse(refusal))));
-            }
-        };
         parts.extensions.insert(exchange.ids);
-        let (request, record) = admission.apply(parts, body);
-        let answer = self.inner.clone().oneshot(request);
+        let (guard, inner) = (self.guard.clone(), self.inner.clone());
         let answer = async move {
-            Ok(match answer.await {
+            let request = match guard.admit(parts, body).await {
+                Ok(request) => request,
+                Err(refusal) => {
+                    tracing::debug!(%refusal, "refused");
+                    return Ok(exchange.refuse(refusal));
+                }
+            };
+            let record = request.extensions().get::<BodyRecord>().cloned().unwrap_or_default();
+            Ok(match inner.oneshot(request).await {
                 Ok(response) => match record.refusal(response.status()) {
                     Some(refusal) => exchange.refuse(refusal),
                     None => exchange.finish(response),

@@ -21,22 +21,32 @@ pub enum Code {
     AuthorizationHeaderMalformed,
     /// The same for the query parameters of a presigned URL.
     AuthorizationQueryParametersError,
+    /// The session is over.
+    ExpiredToken,
     /// The body is not as long as it should be.
     IncompleteBody,
     /// The service failed; the cause is in the log.
     InternalError,
+    /// No such access key.
+    InvalidAccessKeyId,
     /// A header or a parameter makes no sense.
     InvalidArgument,
     /// The request as a whole makes no sense.
     InvalidRequest,
+    /// The session token is not ours, or not of this key.
+    InvalidToken,
     /// The path or the query cannot be decoded.
     InvalidUri,
     /// The key has more than 1024 bytes.
     KeyTooLong,
+    /// What follows the last chunk is not what was announced.
+    MalformedTrailer,
     /// The user metadata has more than 2 KiB.
     MetadataTooLarge,
     /// The resource exists, but not with this method.
     MethodNotAllowed,
+    /// Nobody said how long the body is.
+    MissingContentLength,
     /// S3 has this, the gateway does not.
     NotImplemented,
     /// The headers are too large together.
@@ -45,6 +55,8 @@ pub enum Code {
     RequestTimeout,
     /// The clocks of client and gateway are too far apart.
     RequestTimeTooSkewed,
+    /// The signature is not that of this request and this key.
+    SignatureDoesNotMatch,
     /// Too much at once: come back later.
     SlowDown,
     /// The body is not what was signed.
@@ -58,18 +70,24 @@ impl Code {
             Code::AccessDenied => "AccessDenied",
             Code::AuthorizationHeaderMalformed => "AuthorizationHeaderMalformed",
             Code::AuthorizationQueryParametersError => "AuthorizationQueryParametersError",
+            Code::ExpiredToken => "ExpiredToken",
             Code::IncompleteBody => "IncompleteBody",
             Code::InternalError => "InternalError",
+            Code::InvalidAccessKeyId => "InvalidAccessKeyId",
             Code::InvalidArgument => "InvalidArgument",
             Code::InvalidRequest => "InvalidRequest",
+            Code::InvalidToken => "InvalidToken",
             Code::InvalidUri => "InvalidURI",
             Code::KeyTooLong => "KeyTooLongError",
+            Code::MalformedTrailer => "MalformedTrailerError",
             Code::MetadataTooLarge => "MetadataTooLarge",
             Code::MethodNotAllowed => "MethodNotAllowed",
+            Code::MissingContentLength => "MissingContentLength",
             Code::NotImplemented => "NotImplemented",
             Code::RequestHeaderSectionTooLarge => "RequestHeaderSectionTooLarge",
             Code::RequestTimeout => "RequestTimeout",
             Code::RequestTimeTooSkewed => "RequestTimeTooSkewed",
+            Code::SignatureDoesNotMatch => "SignatureDoesNotMatch",
             Code::SlowDown => "SlowDown",
             Code::ContentSha256Mismatch => "XAmzContentSHA256Mismatch",
         }
@@ -80,16 +98,23 @@ impl Code {
         match self {
             Code::AuthorizationHeaderMalformed
             | Code::AuthorizationQueryParametersError
+            | Code::ExpiredToken
             | Code::IncompleteBody
             | Code::InvalidArgument
             | Code::InvalidRequest
+            | Code::InvalidToken
             | Code::InvalidUri
             | Code::KeyTooLong
+            | Code::MalformedTrailer
             | Code::MetadataTooLarge
             | Code::RequestHeaderSectionTooLarge
             | Code::RequestTimeout
             | Code::ContentSha256Mismatch => StatusCode::BAD_REQUEST,
-            Code::AccessDenied | Code::RequestTimeTooSkewed => StatusCode::FORBIDDEN,
+            Code::AccessDenied
+            | Code::InvalidAccessKeyId
+            | Code::RequestTimeTooSkewed
+            | Code::SignatureDoesNotMatch => StatusCode::FORBIDDEN,
+            Code::MissingContentLength => StatusCode::LENGTH_REQUIRED,
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Code::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
             Code::NotImplemented => StatusCode::NOT_IMPLEMENTED,

@@ -6,15 +6,19 @@
 //! sub-resource of S3 that is not routed ends here, with 405 or 501. Names
 //! that S3 does not know are ignored, as S3 does.
 //!
-//! Browser forms (PostObject) end here, too: the S3 layer would take in the
-//! whole file before it looks at who sent it.
+//! What is no operation of S3 is told apart here, too: browser forms, preflights
+//! and calls of STS.
 
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
+use sha2::{Digest, Sha256};
+
+use super::payload::Payload;
 use super::refusal::{Code, S3Refusal};
-use super::target::{Level, Query};
+use super::target::{Level, Plus, Query, decode};
+use super::{BodyFault, Errand};
 
 const GET: u8 = 1;
 const PUT: u8 = 2;
@@ -68,20 +72,64 @@ const SUB_RESOURCES: &[(&str, u8, u8)] = &[
     ("website", GPD, 0),
 ];
 
-/// Refuses forms. The S3 layer takes every type that begins like one for a form,
-/// `multipart/form-data+xml` included.
-pub(super) fn refuse_forms(parts: &Parts) -> Result<(), S3Refusal> {
-    let kind = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    let prefix = b"multipart/";
-    let is_form =
-        kind.trim_ascii().get(..prefix.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(prefix));
-    if parts.method == Method::POST && is_form {
-        return Err(S3Refusal::new(
-            Code::NotImplemented,
-            "Uploads by a browser form (POST Object) are not implemented here.",
-        ));
+/// What a request is about that is no call of STS. A body of several parts is a
+/// form, and forms are for buckets: the S3 layer would take every type that
+/// begins like one for a form, `multipart/form-data+xml` included.
+pub(super) fn errand(parts: &Parts, level: Level) -> Result<Errand, S3Refusal> {
+    if parts.method == Method::OPTIONS {
+        return Ok(Errand::Preflight);
     }
-    Ok(())
+    let kind = content_type(&parts.headers);
+    if parts.method != Method::POST || !kind.starts_with(b"multipart/") {
+        return Ok(Errand::S3);
+    }
+    let essence = kind.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+    if level == Level::Bucket && essence == b"multipart/form-data" {
+        return Ok(Errand::Form);
+    }
+    Err(S3Refusal::new(
+        Code::NotImplemented,
+        "A body of this type is taken only as a browser form, sent to a bucket.",
+    ))
+}
+
+/// Whether a request is a call of STS or IAM, whose clients send forms of another
+/// kind to the root.
+pub(super) fn is_sts(parts: &Parts, level: Level) -> bool {
+    let kind = content_type(&parts.headers);
+    let essence = kind.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+    parts.method == Method::POST
+        && level == Level::Root
+        && essence == b"application/x-www-form-urlencoded"
+}
+
+/// The fields of a call of STS whose body should be what `payload` says.
+pub(super) fn fields(form: &[u8], payload: &Payload) -> Result<Vec<(String, String)>, S3Refusal> {
+    match payload {
+        Payload::Plain => {}
+        Payload::Hash(hash) if *hash == <[u8; 32]>::from(Sha256::digest(form)) => {}
+        Payload::Hash(_) => return Err(BodyFault::Hash.refusal()),
+        Payload::Chunks(_) => {
+            let message = "The body of this request cannot be sent as aws-chunked.";
+            return Err(S3Refusal::new(Code::InvalidRequest, message));
+        }
+    }
+    let malformed = || S3Refusal::new(Code::InvalidRequest, "The body is no well-formed form.");
+    let text = std::str::from_utf8(form).map_err(|_| malformed())?;
+    let mut fields = Vec::new();
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = decode(name, Plus::IsSpace).ok_or_else(malformed)?;
+        let value = decode(value, Plus::IsSpace).ok_or_else(malformed)?;
+        fields.push((name.into_owned(), value.into_owned()));
+    }
+    Ok(fields)
+}
+
+/// In lower case.
+fn content_type(headers: &HeaderMap) -> Vec<u8> {
+    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    kind.trim_ascii().to_ascii_lowercase()
 }
 
 /// Whether the S3 layer reads the body as a document, before the operation
@@ -95,24 +143,6 @@ pub(super) fn is_document(method: &Method, level: Level, query: &Query<'_>) -> b
         }
         _ => false,
     }
-}
-
-/// Refuses documents as `aws-chunked`. The S3 layer can only read them as cut
-/// off; S3 libraries send objects and parts so.
-pub(super) fn refuse_chunked_document(
-    headers: &HeaderMap,
-    is_document: bool,
-) -> Result<(), S3Refusal> {
-    let hash = headers.get("x-amz-content-sha256");
-    let is_chunked = hash.is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"));
-    let is_empty = headers.get("x-amz-decoded-content-length").is_none_or(|len| len == "0");
-    if is_document && is_chunked && !is_empty {
-        return Err(S3Refusal::new(
-            Code::NotImplemented,
-            "Only objects and parts can be sent as aws-chunked.",
-        ));
-    }
-    Ok(())
 }
 
 /// Whether the S3 layer will take the request for what it is.
@@ -225,39 +255,46 @@ mod tests {
     }
 
     #[test]
-    fn forms_are_refused_however_they_are_spelled() {
-        let refused = |method, kind: &str| {
-            refuse_forms(&parts(method, "/b", &[("content-type", kind)]))
-                .map_err(|e| e.status.as_u16())
+    fn forms_are_told_from_documents_however_they_are_spelled() {
+        let form = |method, level, kind: &str| {
+            let parts = parts(method, "/b", &[("content-type", kind)]);
+            let errand = errand(&parts, level).map_err(|e| e.status.as_u16());
+            errand.map(|errand| errand == Errand::Form)
         };
-        for kind in [
-            "multipart/form-data; boundary=b",
-            "Multipart/Form-Data; boundary=b",
-            "multipart/form-data+xml; boundary=b",
-            "multipart/form-data; boundary=é",
-            "multipart/mixed",
-        ] {
-            assert_eq!(refused("POST", kind), Err(501), "{kind}");
+        for kind in ["multipart/form-data; boundary=b", " Multipart/Form-Data ;boundary=é"] {
+            assert_eq!(form("POST", Level::Bucket, kind), Ok(true), "{kind}");
+            assert_eq!(form("POST", Level::Object, kind), Err(501), "{kind}");
+            assert_eq!(form("POST", Level::Root, kind), Err(501), "{kind}");
             // A PUT stores it as the type of an object.
-            assert_eq!(refused("PUT", kind), Ok(()), "{kind}");
+            assert_eq!(form("PUT", Level::Object, kind), Ok(false), "{kind}");
+        }
+        for kind in ["multipart/form-data+xml; boundary=b", "multipart/mixed", "multipart/x"] {
+            assert_eq!(form("POST", Level::Bucket, kind), Err(501), "{kind}");
         }
         for kind in ["", "application/xml", "multipart", "text/multipart/form-data"] {
-            assert_eq!(refused("POST", kind), Ok(()), "{kind}");
+            assert_eq!(form("POST", Level::Bucket, kind), Ok(false), "{kind}");
         }
     }
 
     #[test]
-    fn documents_come_in_one_piece() {
-        let streaming = ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
-        let len = |len| ("x-amz-decoded-content-length", len);
-        let check = |headers: &[(&str, &str)], is_document| {
-            let headers = parts("POST", "/b?delete", headers).headers;
-            refuse_chunked_document(&headers, is_document).map_err(|e| e.status.as_u16())
-        };
-        assert_eq!(check(&[streaming, len("5")], true), Err(501));
-        assert_eq!(check(&[streaming, len("5")], false), Ok(()));
-        assert_eq!(check(&[streaming, len("0")], true), Ok(()));
-        assert_eq!(check(&[("x-amz-content-sha256", "UNSIGNED-PAYLOAD"), len("5")], true), Ok(()));
+    fn calls_of_sts_are_forms_at_the_root() {
+        let is_sts =
+            |method, level, kind| is_sts(&parts(method, "/", &[("content-type", kind)]), level);
+        let form = "application/x-www-form-urlencoded; charset=utf-8";
+        assert!(is_sts("POST", Level::Root, form));
+        assert!(!is_sts("POST", Level::Bucket, form));
+        assert!(!is_sts("GET", Level::Root, form));
+        assert!(!is_sts("POST", Level::Root, "application/xml"));
+        let pairs = |text: &str| fields(text.as_bytes(), &Payload::Plain).unwrap();
+        assert_eq!(
+            pairs("Action=ListRoles&Policy=%7B+%7D&x"),
+            [("Action", "ListRoles"), ("Policy", "{ }"), ("x", "")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
+        let refused = |text: &[u8], payload| fields(text, &payload).unwrap_err().code.as_str();
+        assert_eq!(refused(b"a=%f", Payload::Plain), "InvalidRequest");
+        assert_eq!(refused(b"\xff", Payload::Plain), "InvalidRequest");
+        assert_eq!(refused(b"a=b", Payload::Hash([0; 32])), "XAmzContentSHA256Mismatch");
     }
 
     #[test]

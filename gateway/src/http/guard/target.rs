@@ -55,7 +55,7 @@ impl<'a> Target<'a> {
 }
 
 /// The one host that the request names.
-fn host(parts: &Parts) -> Result<&str, S3Refusal> {
+pub(super) fn host(parts: &Parts) -> Result<&str, S3Refusal> {
     let bad = |message: &'static str| S3Refusal::new(Code::InvalidRequest, message);
     let header = match parts.headers.get(HOST) {
         Some(value) => Some(value.to_str().map_err(|_| bad("The Host header is not valid."))?),
@@ -124,14 +124,14 @@ impl<'a> Query<'a> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Plus {
+pub(super) enum Plus {
     IsPlus,
     IsSpace,
 }
 
 /// `None` when an escape is broken or the bytes are not UTF-8: a lenient
 /// reading here and a strict one at the signature would be two readings.
-fn decode(text: &str, plus: Plus) -> Option<Cow<'_, str>> {
+pub(super) fn decode(text: &str, plus: Plus) -> Option<Cow<'_, str>> {
     let plain = |b: u8| b != b'%' && (b != b'+' || plus == Plus::IsPlus);
     if text.bytes().all(plain) {
         return Some(Cow::Borrowed(text));

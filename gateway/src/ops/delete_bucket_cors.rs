@@ -1,0 +1,31 @@
+//! DeleteBucketCors: removes the CORS rules of a bucket.
+
+use std::sync::Arc;
+
+use s3s::dto::{DeleteBucketCorsInput, DeleteBucketCorsOutput};
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::access;
+use crate::auth::authorize::Action;
+use crate::auth::identity::Caller;
+use crate::gateway::Gateway;
+use crate::meta::BucketConfig;
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    caller: &Caller,
+    request: S3Request<DeleteBucketCorsInput>,
+) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_ref();
+    let bucket =
+        access::bucket(gateway, caller, &input.bucket, owner, Action::PutBucketCors).await?;
+    let change = |config: &mut BucketConfig| {
+        config.cors = None;
+        Ok(())
+    };
+    gateway.meta.change_config(bucket.id, change).await?;
+    let output = DeleteBucketCorsOutput::default();
+    Ok(S3Response::with_status(output, http::StatusCode::NO_CONTENT))
+}

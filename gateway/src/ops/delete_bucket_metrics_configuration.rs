@@ -1,0 +1,32 @@
+//! DeleteBucketMetricsConfiguration: forgets it.
+
+use std::sync::Arc;
+
+use s3s::dto::{DeleteBucketMetricsConfigurationInput, DeleteBucketMetricsConfigurationOutput};
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::access;
+use crate::auth::authorize::Action;
+use crate::auth::identity::Caller;
+use crate::gateway::Gateway;
+use crate::meta::BucketConfig;
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    caller: &Caller,
+    request: S3Request<DeleteBucketMetricsConfigurationInput>,
+) -> S3Result<S3Response<DeleteBucketMetricsConfigurationOutput>> {
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_ref();
+    let bucket =
+        access::bucket(gateway, caller, &input.bucket, owner, Action::PutMetricsConfiguration)
+            .await?;
+    let change = move |config: &mut BucketConfig| {
+        config.metrics.remove(&input.id);
+        Ok(())
+    };
+    gateway.meta.change_config(bucket.id, change).await?;
+    let output = DeleteBucketMetricsConfigurationOutput::default();
+    Ok(S3Response::with_status(output, http::StatusCode::NO_CONTENT))
+}

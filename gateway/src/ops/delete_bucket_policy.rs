@@ -1,0 +1,31 @@
+//! DeleteBucketPolicy: removes the policy of a bucket.
+
+use std::sync::Arc;
+
+use s3s::dto::{DeleteBucketPolicyInput, DeleteBucketPolicyOutput};
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::access;
+use crate::auth::authorize::Action;
+use crate::auth::identity::Caller;
+use crate::gateway::Gateway;
+use crate::meta::BucketConfig;
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    caller: &Caller,
+    request: S3Request<DeleteBucketPolicyInput>,
+) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_ref();
+    let bucket =
+        access::bucket(gateway, caller, &input.bucket, owner, Action::DeleteBucketPolicy).await?;
+    let change = |config: &mut BucketConfig| {
+        config.set_policy(None);
+        Ok(())
+    };
+    gateway.meta.change_config(bucket.id, change).await?;
+    let output = DeleteBucketPolicyOutput::default();
+    Ok(S3Response::with_status(output, http::StatusCode::NO_CONTENT))
+}

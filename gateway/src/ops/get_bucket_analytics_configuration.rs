@@ -1,0 +1,30 @@
+//! GetBucketAnalyticsConfiguration: what was put.
+
+use std::sync::Arc;
+
+use s3s::dto::{GetBucketAnalyticsConfigurationInput, GetBucketAnalyticsConfigurationOutput};
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::access;
+use crate::auth::authorize::Action;
+use crate::auth::identity::Caller;
+use crate::error::not_set;
+use crate::gateway::Gateway;
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    caller: &Caller,
+    request: S3Request<GetBucketAnalyticsConfigurationInput>,
+) -> S3Result<S3Response<GetBucketAnalyticsConfigurationOutput>> {
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_ref();
+    let bucket =
+        access::bucket(gateway, caller, &input.bucket, owner, Action::GetAnalyticsConfiguration)
+            .await?;
+    let kept = bucket.config.analytics.get(&input.id).cloned();
+    let missing = || not_set("NoSuchConfiguration", "The specified configuration does not exist.");
+    Ok(S3Response::new(GetBucketAnalyticsConfigurationOutput {
+        analytics_configuration: Some(kept.ok_or_else(missing)?),
+    }))
+}

@@ -1,0 +1,33 @@
+//! PutBucketCors: which pages of other origins may ask.
+
+use std::sync::Arc;
+
+use s3s::dto::{PutBucketCorsInput, PutBucketCorsOutput};
+use s3s::{S3Request, S3Response, S3Result};
+
+use super::access;
+use super::checked;
+use crate::auth::authorize::Action;
+use crate::auth::identity::Caller;
+use crate::gateway::Gateway;
+use crate::meta::BucketConfig;
+
+/// Runs the operation.
+pub async fn run(
+    gateway: &Arc<Gateway>,
+    caller: &Caller,
+    request: S3Request<PutBucketCorsInput>,
+) -> S3Result<S3Response<PutBucketCorsOutput>> {
+    let input = request.input;
+    let owner = input.expected_bucket_owner.as_ref();
+    let bucket =
+        access::bucket(gateway, caller, &input.bucket, owner, Action::PutBucketCors).await?;
+    checked::cors(&input.cors_configuration)?;
+    let kept = input.cors_configuration;
+    let change = move |config: &mut BucketConfig| {
+        config.cors = Some(kept);
+        Ok(())
+    };
+    gateway.meta.change_config(bucket.id, change).await?;
+    Ok(S3Response::new(PutBucketCorsOutput::default()))
+}
