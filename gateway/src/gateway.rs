@@ -7,6 +7,7 @@ use erasure::Codec;
 use protocol::{AccountId, GatewayId, SecretKey, SegmentId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::access_log::AccessLog;
 use crate::auth::credentials::Credentials;
 use crate::http::metrics::Metrics;
 use crate::meta::{Bucket, ContentId, Meta, Millis, Part};
@@ -44,6 +45,8 @@ pub struct Gateway {
     pub credentials: Credentials,
     /// Counters for operators.
     pub metrics: Metrics,
+    /// Lines of access logs that were not written yet.
+    pub access_log: AccessLog,
     /// Buffer space, in bytes.
     pub buffer: Arc<Semaphore>,
 }

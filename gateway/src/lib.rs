@@ -3,15 +3,18 @@
 //! From the top floor to the ground; a file uses only floors below its own:
 //! [`run`] (start and stop), [`http`] and [`s3`] (the doors), [`ops`] (one S3
 //! operation, one file) and [`upkeep`] (loops), [`error`] (the one map to S3
-//! errors), [`auth`] (who may do what), [`object`] (bytes to shards and back),
+//! errors), [`auth`] (who may do what),
+//! [`events`], [`webhook`] and [`access_log`] (what is told to whom), [`object`] (bytes to shards and back),
 //! [`gateway`] (the composition root), [`nodes`] and [`meta`] (the world
 //! outside: storage nodes, SQL).
 //!
 //! A gateway meets storage nodes only in `protocol`: nothing here knows how a
 //! node keeps its shards.
 
+pub mod access_log;
 pub mod auth;
 pub mod error;
+pub mod events;
 pub mod gateway;
 pub mod http;
 pub mod master;
@@ -24,6 +27,7 @@ pub mod run;
 pub mod s3;
 pub mod settings;
 pub mod upkeep;
+pub mod webhook;
 
 pub use run::{FirstKey, GatewayServer, OpenError};
-pub use settings::{Settings, SettingsError};
+pub use settings::{Settings, SettingsError, UpkeepSettings};

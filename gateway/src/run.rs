@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::access_log::{AccessLog, Logger};
 use crate::auth::credentials::Credentials;
 use crate::gateway::{Gateway, now_ms};
 use crate::http::admin::{self, Admin};
@@ -40,7 +41,7 @@ use crate::ops::encryption::DEFAULT_KMS_KEY;
 use crate::s3;
 use crate::settings::{Settings, SettingsError};
 use crate::upkeep::funds::Funds;
-use crate::upkeep::{collect, settle, watch as watching};
+use crate::upkeep::{collect, lifecycle, logs, outbox, settle, watch as watching};
 
 /// The account that a new gateway has.
 pub const FIRST_ACCOUNT: &str = "default";
@@ -206,6 +207,7 @@ impl GatewayServer {
             funds: Funds::default(),
             credentials,
             metrics: Metrics::default(),
+            access_log: AccessLog::default(),
             settings,
         });
         let token = admin_token(&dir)?;
@@ -292,11 +294,13 @@ impl GatewayServer {
             resolve: Arc::new(move |key, token| keys.credentials.resolve(key, token)),
             now: OffsetDateTime::now_utc,
         });
+        let logger = Logger::new(gateway.clone(), domains.clone());
         let inner = s3::service(gateway.clone(), domains.clone());
         let forms = Forms::new(gateway.clone(), domains.clone(), inner);
-        let service = Guarded::new(Arc::new(guard), Inside::new(gateway.clone(), forms));
+        let service =
+            Guarded::new(Arc::new(guard), Inside::new(gateway.clone(), forms, domains.clone()));
         let web = Web::new(gateway.clone(), domains, sites);
-        let door = Door::new(web, service, health::router(gateway.clone(), stats.clone()));
+        let door = Door::new(web, service, health::router(gateway.clone(), stats.clone()), logger);
         let limits = HttpLimits {
             max_connections: gateway.settings.max_connections,
             ..HttpLimits::default()
@@ -316,6 +320,9 @@ impl GatewayServer {
         loops.spawn(watching::ledger(gateway.clone(), client.clone(), news, after.child_token()));
         loops.spawn(watching::nodes(gateway.clone(), heard.clone(), after.child_token()));
         loops.spawn(collect::run(gateway.clone(), after.child_token()));
+        loops.spawn(lifecycle::run(gateway.clone(), after.child_token()));
+        loops.spawn(outbox::run(gateway.clone(), after.child_token()));
+        loops.spawn(logs::run(gateway.clone(), after.child_token()));
         loops.spawn(settle::run(gateway.clone(), client.clone(), heard, after.child_token()));
 
         if let Some(tls) = tls.clone() {
@@ -337,6 +344,10 @@ impl GatewayServer {
                 stop.child_token()
             ),
         );
+        // The last lines are an upload like any other: it is vouched for, too.
+        if tokio::time::timeout(LAST_WORDS, logs::flush(&gateway)).await.is_err() {
+            tracing::warn!("the last access logs could not be written in time");
+        }
         after.cancel();
         let ended = async { while loops.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_WORDS, ended).await.is_err() {

@@ -1,6 +1,7 @@
 //! What a gateway is told at start. All values are checked here, so that the
 //! rest need not.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use ledger::LedgerAddr;
 use thiserror::Error;
 
 use crate::http::listener::TlsFiles;
+use crate::webhook::Webhook;
 
 /// The settings of a gateway.
 #[derive(Clone, Debug)]
@@ -55,6 +57,38 @@ pub struct Settings {
     pub upload_lease: Duration,
     /// The ledger.
     pub ledger: LedgerAddr,
+    /// Lifecycles, events and logs.
+    pub upkeep: UpkeepSettings,
+}
+
+/// What the loops behind lifecycles, events and access logs are told.
+#[derive(Clone, Debug)]
+pub struct UpkeepSettings {
+    /// How long a day of a lifecycle rule lasts. Anything but a day is for tests.
+    pub lifecycle_day: Duration,
+    /// How often access logs are written.
+    pub log_every: Duration,
+    /// Where events may be sent, by name.
+    pub webhooks: BTreeMap<String, Webhook>,
+}
+
+impl Default for UpkeepSettings {
+    fn default() -> Self {
+        Self {
+            lifecycle_day: Duration::from_secs(24 * 3600),
+            log_every: Duration::from_secs(60),
+            webhooks: BTreeMap::new(),
+        }
+    }
+}
+
+impl UpkeepSettings {
+    /// How often lifecycles are gone through: hourly, and five times in a day
+    /// that is shorter.
+    pub fn lifecycle_every(&self) -> Duration {
+        let least = Duration::from_millis(100);
+        (self.lifecycle_day / 5).clamp(least, Duration::from_secs(3600))
+    }
 }
 
 /// Why settings were refused.

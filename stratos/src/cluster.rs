@@ -18,6 +18,7 @@ use erasure::{Engine, Scheme};
 use futures::TryFutureExt;
 use gateway::GatewayServer;
 use gateway::http::listener::TlsFiles;
+use gateway::settings::UpkeepSettings;
 use ledger::{DEFAULT_PRICES, Ledger, LedgerAddr, Params};
 use protocol::SecretKey;
 use protocol::price::{Amount, CREDIT};
@@ -60,9 +61,27 @@ pub struct ClusterOptions {
     pub listen: SocketAddr,
     /// Serve HTTPS, with a certificate for this machine and these names.
     pub tls: Option<Vec<String>>,
+    /// Keys for SSE-KMS besides the default one.
+    pub kms_keys: Vec<String>,
+    /// Lifecycles, access logs and events.
+    pub upkeep: UpkeepSettings,
     /// What is fixed at the first start; `None` is the default, or what the
     /// folder has.
     pub fixed: Fixed,
+}
+
+impl ClusterOptions {
+    /// A network in `dir` that serves S3 at `listen`, without TLS.
+    pub fn new(dir: PathBuf, listen: SocketAddr) -> Self {
+        Self {
+            dir,
+            listen,
+            tls: None,
+            kms_keys: Vec::new(),
+            upkeep: UpkeepSettings::default(),
+            fixed: Fixed::default(),
+        }
+    }
 }
 
 /// Why a network could not be started.
@@ -155,7 +174,7 @@ impl Cluster {
         .await?;
         let at = LedgerAddr { id: ledger.id(), addr: ledger.addr() };
         let chain = ledger.chain();
-        let server = GatewayServer::open(settings(&folder, options.listen, tls, at)).await?;
+        let server = GatewayServer::open(settings(&folder, &options, tls, at)).await?;
         let first = server.first_key().await?;
         let endpoint = Endpoint::of(&server, first).map_err(StartError::Endpoint)?;
 
@@ -353,14 +372,14 @@ fn log_end(part: &str, end: Result<(), String>) {
 
 fn settings(
     folder: &NetworkFolder,
-    listen: SocketAddr,
+    options: &ClusterOptions,
     tls: Option<TlsFiles>,
     ledger: LedgerAddr,
 ) -> gateway::Settings {
     let scheme: Scheme = folder.scheme();
     gateway::Settings {
         dir: folder.dir().join("gateway"),
-        listen,
+        listen: options.listen,
         tls,
         tls_listen: None,
         admin_listen: ANY_PORT,
@@ -373,9 +392,8 @@ fn settings(
         website_domains: vec!["web.localhost".to_owned()],
         cors_origins: Vec::new(),
         allow_form_signature_v2: true,
-        kms_keys: Vec::new(),
-        tls: None,
-        tls_listen: None,
+        kms_keys: options.kms_keys.clone(),
+        upkeep: options.upkeep.clone(),
         max_connections: 1024,
         buffer_bytes: 256 * 1024 * 1024,
         inline_max: 4096,

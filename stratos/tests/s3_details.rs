@@ -7,7 +7,7 @@ use asking::{done, element, outcome, refused, request, text};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 use stratos::client::{Body, Request};
-use stratos::cluster::{Cluster, ClusterOptions, Fixed, FolderError, StartError};
+use stratos::cluster::{Cluster, ClusterOptions, FolderError, StartError};
 use world::{BUCKET, World, code, put_with};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,12 +134,7 @@ async fn whatever_the_admin_api_refuses_it_says_so_in_json() {
 async fn a_folder_in_use_is_named_before_its_port() {
     let world = World::start().await;
     let listen = world.s3.endpoint().strip_prefix("http://").unwrap().parse().unwrap();
-    let options = ClusterOptions {
-        dir: world.cluster.dir().to_owned(),
-        listen,
-        tls: None,
-        fixed: Fixed::default(),
-    };
+    let options = ClusterOptions::new(world.cluster.dir().to_owned(), listen);
     let again = Cluster::start(options.clone()).await.err();
     assert!(matches!(again, Some(StartError::Folder(FolderError::InUse(_)))), "{again:?}");
     // Another folder: then it is the port, and no folder is made.

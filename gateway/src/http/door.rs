@@ -15,6 +15,7 @@ use super::guard::Guarded;
 use super::health::is_health;
 use super::listener::{Peer, RequestBody};
 use super::web::Web;
+use crate::access_log::Logger;
 
 /// What answers on the S3 port.
 #[derive(Clone)]
@@ -22,12 +23,13 @@ pub struct Door<S> {
     web: Web,
     s3: Guarded<S>,
     health: Router,
+    logger: Logger,
 }
 
 impl<S> Door<S> {
     /// Puts the three behind one door.
-    pub fn new(web: Web, s3: Guarded<S>, health: Router) -> Self {
-        Self { web, s3, health }
+    pub fn new(web: Web, s3: Guarded<S>, health: Router, logger: Logger) -> Self {
+        Self { web, s3, health, logger }
     }
 }
 
@@ -57,7 +59,9 @@ where
             status = tracing::field::Empty,
         );
         let is_health = is_health(&parts);
-        let request = Request::from_parts(parts, body);
+        let mut request = Request::from_parts(parts, body);
+        let logger = self.logger.clone();
+        let entry = if is_health { None } else { logger.begin(&mut request) };
         let (web, s3, health) = (self.web.clone(), self.s3.clone(), self.health.clone());
         let inside = span.clone();
         let answer = async move {
@@ -68,6 +72,9 @@ where
             };
             if let Ok(response) = &answer {
                 inside.record("status", response.status().as_u16());
+                if let Some(entry) = entry {
+                    logger.end(entry, response);
+                }
             }
             tracing::debug!("answered");
             answer

@@ -25,8 +25,41 @@ struct NodeLabel {
     node: String,
 }
 
+/// What the loops behind lifecycles, events and access logs did.
+#[derive(Default)]
+pub struct UpkeepCounters {
+    /// Versions and uploads that lifecycle rules changed.
+    pub lifecycle_actions: Counter,
+    /// Events that a target took.
+    pub events_delivered: Counter,
+    /// Times that a target did not.
+    pub events_failed: Counter,
+    /// Events that were given up.
+    pub events_dropped: Counter,
+    /// Lines of access logs that were written.
+    pub log_lines: Counter,
+    /// Lines of access logs that were lost.
+    pub log_lines_dropped: Counter,
+}
+
+impl UpkeepCounters {
+    fn register(&self, registry: &mut Registry) {
+        let mut counter = |name: &str, help: &str, counter: &Counter| {
+            registry.register(name, help, counter.clone());
+        };
+        counter("lifecycle_actions", "Lifecycle actions carried out", &self.lifecycle_actions);
+        counter("events_delivered", "Events that a target took", &self.events_delivered);
+        counter("events_failed", "Deliveries of events that failed", &self.events_failed);
+        counter("events_dropped", "Events that were given up", &self.events_dropped);
+        counter("access_log_lines", "Lines of access logs written", &self.log_lines);
+        counter("access_log_lines_dropped", "Lines of access logs lost", &self.log_lines_dropped);
+    }
+}
+
 /// All metrics of a gateway.
 pub struct Metrics {
+    /// Counted by loops.
+    pub upkeep: UpkeepCounters,
     registry: Registry,
     operations: Family<OperationLabel, Counter>,
     seconds: Family<OperationLabel, Histogram>,
@@ -69,7 +102,10 @@ impl Default for Metrics {
         registry.register("node_up", "Whether a node answers", node_up.clone());
         registry.register("node_free_bytes", "Bytes a node will still take", node_free.clone());
         registry.register("node_stored_bytes", "Bytes of shards on a node", node_stored.clone());
+        let upkeep = UpkeepCounters::default();
+        upkeep.register(&mut registry);
         Self {
+            upkeep,
             registry,
             operations,
             seconds,

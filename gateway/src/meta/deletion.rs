@@ -2,13 +2,14 @@
 //! bucket has versions, and is decided in its transaction.
 
 use protocol::AccountId;
-use sqlx::SqliteConnection;
+use sqlx::{Row, SqliteConnection};
 
 use super::model::{Attributes, Lock, Millis, Version, Versioning};
 use super::versions::{
     NULL, Now, Place, drop_version, find, next_seq, put_on_top, version_id, versioning_of,
 };
-use super::{Meta, MetaError};
+use super::{Meta, MetaError, outbox};
+use crate::events::{Draft, Happened};
 
 /// What must be true of the version that a delete means.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,19 @@ pub struct DeleteCondition {
     pub size: Option<u64>,
     /// When it was committed, in whole seconds.
     pub modified_s: Option<i64>,
+}
+
+/// What a loop decided on: if it is not so any more, nothing is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// The row of the version.
+    pub row: i64,
+    /// Whether it was the latest.
+    pub is_latest: bool,
+    /// Whether the key must have no other version.
+    pub is_alone: bool,
+    /// Its tags.
+    pub tags: Vec<(String, String)>,
 }
 
 /// A delete.
@@ -32,6 +46,10 @@ pub struct DeleteRequest {
     pub version_id: Option<String>,
     /// What must hold.
     pub condition: DeleteCondition,
+    /// What was decided on, if a loop asks.
+    pub decided: Option<Decided>,
+    /// What is told of it. The transaction picks those that fit what it does.
+    pub events: Vec<Draft>,
     /// Whether GOVERNANCE retention does not count.
     pub bypass_governance: bool,
     /// Who asks; `None` is anybody.
@@ -65,12 +83,8 @@ impl Meta {
 
 /// Whether `found` is what the delete means. Pure.
 fn check(condition: &DeleteCondition, found: Option<&Version>) -> Result<(), MetaError> {
-    let Some(found) = found.filter(|found| !found.delete_marker) else {
-        return match condition {
-            DeleteCondition { etag: None, size: None, modified_s: None } => Ok(()),
-            _ => Err(MetaError::NoSuchKey),
-        };
-    };
+    // What is not there is what a delete wants.
+    let Some(found) = found else { return Ok(()) };
     let etag = condition.etag.as_ref().is_none_or(|tag| tag == "*" || *tag == found.etag);
     let size = condition.size.is_none_or(|size| size == found.size);
     let modified = condition.modified_s.is_none_or(|time| time == found.modified_ms / 1000);
@@ -84,6 +98,9 @@ pub(super) async fn delete(
     let versioning = versioning_of(tx, request.bucket).await?;
     let found = find(tx, request.bucket, &request.key, request.version_id.as_deref()).await?;
     check(&request.condition, found.as_ref())?;
+    if let Some(decided) = &request.decided {
+        check_decided(tx, request, decided, found.as_ref()).await?;
+    }
     match (&request.version_id, versioning, found) {
         (Some(id), _, None) => Ok(Deleted { version_id: Some(id.clone()), ..Deleted::default() }),
         (Some(_), _, Some(found)) => remove(tx, request, &found).await,
@@ -96,6 +113,34 @@ pub(super) async fn delete(
             mark(tx, request, versioning, found.as_ref()).await
         }
     }
+}
+
+/// Whether things are still as they were when it was decided to delete.
+async fn check_decided(
+    tx: &mut SqliteConnection,
+    request: &DeleteRequest,
+    decided: &Decided,
+    found: Option<&Version>,
+) -> Result<(), MetaError> {
+    let is_same = |found: &Version| {
+        found.id == decided.row
+            && found.latest == decided.is_latest
+            && found.attributes.tags == decided.tags
+    };
+    if !found.is_some_and(is_same) {
+        return Err(MetaError::PreconditionFailed);
+    }
+    if decided.is_alone {
+        let row = sqlx::query("SELECT count(*) FROM versions WHERE bucket = ? AND key = ?")
+            .bind(request.bucket)
+            .bind(&request.key)
+            .fetch_one(tx)
+            .await?;
+        if row.get::<i64, _>(0) != 1 {
+            return Err(MetaError::PreconditionFailed);
+        }
+    }
+    Ok(())
 }
 
 /// Removes one version; if it was the latest, the one before it is again.
@@ -113,8 +158,15 @@ async fn remove(
         )
         .bind(request.bucket)
         .bind(&request.key)
-        .execute(tx)
+        .execute(&mut *tx)
         .await?;
+    }
+    if !request.events.is_empty() {
+        // Of its own, so that it comes behind what told of the version itself.
+        let seq = next_seq(tx, request.bucket, &request.key).await?;
+        let version_id = (found.version_id != NULL).then(|| found.version_id.clone());
+        tell(tx, request, false, Happened { at: request.now_ms, seq, version_id, object: None })
+            .await?;
     }
     Ok(Deleted {
         version_id: Some(found.version_id.clone()),
@@ -153,5 +205,21 @@ async fn mark(
         let now = Now { now_ms: request.now_ms, grace_ms: request.grace_ms };
         drop_version(tx, &replaced, now, request.bypass_governance).await?;
     }
-    Ok(Deleted { version_id: Some(id), delete_marker: true, changed: true })
+    let version_id = Some(id);
+    let happened =
+        Happened { at: marker.modified_ms, seq, version_id: version_id.clone(), object: None };
+    tell(tx, request, true, happened).await?;
+    Ok(Deleted { version_id, delete_marker: true, changed: true })
+}
+
+/// Keeps what is to be told of a delete that made a marker, or of one that did
+/// not.
+async fn tell(
+    tx: &mut SqliteConnection,
+    request: &DeleteRequest,
+    made_marker: bool,
+    happened: Happened,
+) -> Result<(), MetaError> {
+    let fitting = request.events.iter().filter(|draft| draft.name.is_of_marker() == made_marker);
+    outbox::keep(tx, request.bucket, fitting, &happened).await
 }

@@ -19,6 +19,8 @@ mod list;
 mod list_versions;
 mod model;
 mod nodes;
+mod outbox;
+mod rename;
 mod uploads;
 mod usage;
 mod versions;
@@ -39,10 +41,12 @@ pub use buckets::{BucketUsage, NewBucket};
 pub use condemned::Condemned;
 pub use config::{BucketConfig, LogTarget};
 pub use contents::{ContentState, Intent};
-pub use deletion::{DeleteCondition, DeleteRequest, Deleted};
+pub use deletion::{Decided, DeleteCondition, DeleteRequest, Deleted};
 pub use list::{ListPage, ListQuery, UploadsPage, UploadsQuery};
 pub use list_versions::{VersionsPage, VersionsQuery};
 pub use model::*;
+pub use outbox::{Due, Queue};
+pub use rename::RenameRequest;
 pub use uploads::{Assemble, CompleteRequest, Completed, PartCommit};
 pub use usage::StoredBytes;
 pub use versions::{NewVersion, Placed};
@@ -180,8 +184,8 @@ pub enum MetaOpenError {
 pub struct Meta {
     writer: Writer,
     readers: SqlitePool,
-    canonical_ids: CanonicalIds,
     configs: Arc<config::ParsedConfigs>,
+    canonical_ids: CanonicalIds,
 }
 
 impl Meta {
@@ -210,8 +214,12 @@ impl Meta {
             MetaError::Database(source) => failed(source),
             _ => MetaOpenError::Foreign(path.into()),
         })?;
-        let configs = Arc::default();
-        Ok(Self { writer: Writer::start(connection), readers, canonical_ids, configs })
+        Ok(Self {
+            writer: Writer::start(connection),
+            readers,
+            configs: Arc::default(),
+            canonical_ids,
+        })
     }
 
     /// Whether the database answers.

@@ -12,6 +12,7 @@ use super::model::{
 };
 use super::versions::{NewVersion, Placed, commit, json, part, to_json};
 use super::{Meta, MetaError, bytes, to_sql};
+use crate::events::Draft;
 
 /// Uploads that may be open in one bucket.
 const OPEN_MAX: i64 = 1000;
@@ -49,6 +50,8 @@ pub struct CompleteRequest {
     pub part_min: u64,
     /// What must hold.
     pub precondition: Precondition,
+    /// What is told of it.
+    pub events: Vec<Draft>,
     /// Random: the end of the version's id.
     pub entropy: u64,
     /// Now.
@@ -303,6 +306,7 @@ async fn complete(
             entropy: request.entropy,
             parts: parts.into_iter().map(Placed::Shared).collect(),
             precondition: request.precondition.clone(),
+            events: request.events.clone(),
             now_ms: request.now_ms,
             grace_ms: request.grace_ms,
         },

@@ -19,7 +19,8 @@ use super::model::{
     Attributes, Checksum, ContentId, Lock, LockMode, Millis, Part, Precondition, Version,
     Versioning, Written,
 };
-use super::{Meta, MetaError, bytes, from_sql, to_sql};
+use super::{Meta, MetaError, bytes, from_sql, outbox, to_sql};
+use crate::events::{Draft, Happened};
 
 /// A part of a new version, and how it comes to be there.
 #[derive(Clone, Debug)]
@@ -53,6 +54,8 @@ pub struct NewVersion {
     pub parts: Vec<Placed>,
     /// What must hold.
     pub precondition: Precondition,
+    /// What is told of it.
+    pub events: Vec<Draft>,
     /// Now.
     pub now_ms: Millis,
     /// How long what it replaces is kept, for readers under way.
@@ -168,6 +171,20 @@ impl Meta {
     where
         F: FnOnce(&mut Version) -> Result<(), MetaError> + Send + 'static,
     {
+        self.change_version_and_tell((bucket, key, version_id), Vec::new(), 0, change).await
+    }
+
+    /// The same, and what is told of it.
+    pub async fn change_version_and_tell<F>(
+        &self,
+        (bucket, key, version_id): (i64, Vec<u8>, Option<String>),
+        events: Vec<Draft>,
+        now_ms: Millis,
+        change: F,
+    ) -> Result<Version, MetaError>
+    where
+        F: FnOnce(&mut Version) -> Result<(), MetaError> + Send + 'static,
+    {
         self.writer
             .run(move |tx| {
                 Box::pin(async move {
@@ -178,6 +195,17 @@ impl Meta {
                     }
                     change(&mut found)?;
                     keep_changes(tx, &found).await?;
+                    if !events.is_empty() {
+                        let seq = next_seq(tx, bucket, &key).await?;
+                        let happened = Happened {
+                            at: now_ms,
+                            seq,
+                            version_id: (found.version_id != NULL)
+                                .then(|| found.version_id.clone()),
+                            object: Some((found.size, found.etag.clone())),
+                        };
+                        outbox::keep(tx, bucket, events.iter(), &happened).await?;
+                    }
                     Ok(found)
                 })
             })
@@ -309,6 +337,13 @@ pub(super) async fn commit(
         let now = Now { now_ms: new.now_ms, grace_ms: new.grace_ms };
         drop_version(tx, &replaced, now, false).await?;
     }
+    let happened = Happened {
+        at: version.modified_ms,
+        seq,
+        version_id: (version.version_id != NULL).then(|| version.version_id.clone()),
+        object: Some((version.size, version.etag.clone())),
+    };
+    outbox::keep(tx, new.bucket, new.events.iter(), &happened).await?;
     Ok(Version { id, ..version })
 }
 

@@ -204,6 +204,7 @@ impl World {
                 website_domains: Vec::new(),
                 cors_origins: Vec::new(),
                 allow_form_signature_v2: true,
+                upkeep: crate::settings::UpkeepSettings::default(),
                 kms_keys: Vec::new(),
                 max_connections: 1,
                 buffer_bytes: 64 << 20,

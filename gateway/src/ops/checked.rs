@@ -156,6 +156,11 @@ fn lifecycle_rule(rule: &LifecycleRule) -> S3Result<()> {
             ));
         }
     }
+    for transition in rule.transitions.iter().flatten() {
+        if let Some(date) = &transition.date {
+            midnight(date)?;
+        }
+    }
     if let Some(noncurrent) = &rule.noncurrent_version_expiration {
         acts = true;
         positive(

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::access::{self, Ask};
 use super::checksums::{Fields, name};
 use super::encryption;
-use super::{conditions, etag};
+use super::{announce, conditions, etag};
 use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::error::refuse;
+use crate::events::Name;
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::{
     Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteRequest, MetaError, Part,
@@ -58,7 +59,9 @@ pub async fn run(
         ));
     }
     let declared = declared(&input, parts);
+    let name = Name::CompleteMultipartUpload;
     let request = CompleteRequest {
+        events: announce::of(gateway, caller, &bucket, &input.key, &[name]),
         upload: input.upload_id.clone(),
         parts: parts.iter().map(named).collect::<S3Result<_>>()?,
         assemble,
@@ -92,7 +95,7 @@ pub async fn run(
         checksum_sha1: checksum.sha1,
         checksum_sha256: checksum.sha256,
         checksum_type: checksum.kind,
-        version_id: (bucket.versioning != Versioning::Off).then_some(completed.version_id),
+        version_id: (bucket.versioning == Versioning::Enabled).then_some(completed.version_id),
         server_side_encryption: told.kind,
         ssekms_key_id: told.kms_key_id,
         ..CompleteMultipartUploadOutput::default()

@@ -15,10 +15,11 @@ use super::checksums::{Fields, parse_name};
 use super::conditions::{self, ReadConditions};
 use super::encryption::{self, KeyOf};
 use super::wanted::Wanted;
-use super::{LOOKS, etag, timestamp};
+use super::{LOOKS, announce, etag, timestamp};
 use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::error::{busy, not_implemented, refuse};
+use crate::events::Name;
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::{
     Attributes, Bucket, ChecksumAlgorithm, MetaError, NewVersion, Part, Placed, Precondition,
@@ -53,7 +54,8 @@ pub async fn run(
         .await?;
         let told_source = source.told_version();
         let wanted = Wanted::new(gateway, caller, &bucket, &input.key, given, now).await?;
-        let new = copied(gateway, &bucket, &input, wanted, source).await?;
+        let mut new = copied(gateway, &bucket, &input, wanted, source).await?;
+        new.events = announce::of(gateway, caller, &bucket, &input.key, &[Name::Copy]);
         match commit::version(gateway, NewVersion { precondition: precondition.clone(), ..new })
             .await
         {
@@ -83,7 +85,7 @@ fn answer(
             checksum_sha256: checksum.sha256,
             checksum_type: checksum.kind,
         }),
-        version_id: super::version_id(bucket, version),
+        version_id: super::new_version_id(bucket, version),
         copy_source_version_id: source_version,
         server_side_encryption: told.kind,
         ssekms_key_id: told.kms_key_id,
@@ -151,6 +153,7 @@ async fn copied(
         etag: parts.etag,
         attributes: kept,
         owner,
+        events: Vec::new(),
         lock,
         entropy: super::entropy(),
         parts: parts.placed,

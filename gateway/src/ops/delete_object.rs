@@ -6,10 +6,12 @@ use s3s::dto::{DeleteObjectInput, DeleteObjectOutput, ETagCondition, Timestamp};
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::access::{self, Ask};
+use super::announce;
 use super::wanted::check_key;
 use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::error::not_implemented;
+use crate::events::Name;
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::{Bucket, DeleteCondition, DeleteRequest, Deleted};
 
@@ -78,8 +80,11 @@ pub(super) async fn delete(
     if bypass {
         Ask::object(caller, bucket, Action::BypassGovernanceRetention, &key).check()?;
     }
+    let names = [Name::Delete, Name::DeleteMarkerCreated];
     let request = DeleteRequest {
         bucket: bucket.id,
+        decided: None,
+        events: announce::of(gateway, caller, bucket, &key, &names),
         key: key.into_bytes(),
         version_id,
         condition,

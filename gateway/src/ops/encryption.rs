@@ -179,7 +179,10 @@ async fn sealing_key(
     match (encryption, customer) {
         (Encryption::Customer { key_md5 }, Some(given)) => {
             if !bool::from(key_md5.as_bytes().ct_eq(given.md5.as_bytes())) {
-                return Err(refuse(S3ErrorCode::AccessDenied, "Access Denied"));
+                return Err(refuse(
+                    S3ErrorCode::InvalidRequest,
+                    "The provided encryption parameters did not match the ones used originally to encrypt the object.",
+                ));
             }
             Ok(given.key)
         }

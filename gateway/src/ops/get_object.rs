@@ -16,6 +16,7 @@ use crate::error::{custom, refuse};
 use crate::gateway::Gateway;
 use crate::meta::{Part, Version};
 use crate::object::download;
+use crate::upkeep::lifecycle;
 
 /// Runs the operation.
 pub async fn run(
@@ -46,9 +47,15 @@ pub async fn run(
         select(&version, &parts, input.range.as_ref(), input.part_number)?;
     let len = range.end - range.start;
     let parts_count = parts_count(&version, &parts, part);
+    let asked = numbered(&parts, part);
     let body = download::read(gateway, &bucket, &sealing.key, parts, range).await?;
 
-    let checksum = checksum_fields(&version, input.checksum_mode.as_ref(), content_range.is_some());
+    let checksum = checksum_fields(
+        &version,
+        asked.as_ref(),
+        input.checksum_mode.as_ref(),
+        content_range.is_some(),
+    );
     let kept = &version.attributes;
     let told = encryption::told(&kept.encryption);
     let (object_lock_mode, object_lock_retain_until_date, object_lock_legal_hold_status) =
@@ -60,6 +67,7 @@ pub async fn run(
         parts_count,
         accept_ranges: Some("bytes".to_owned()),
         e_tag: Some(etag(&version.etag)),
+        expiration: lifecycle::expiration(&bucket, &input.key, &version),
         last_modified: Some(timestamp(version.modified_ms)),
         content_type: Some(attributes::content_type(kept)),
         cache_control: kept.cache_control.clone(),
@@ -109,11 +117,26 @@ pub(super) fn add_expires(headers: &mut http::HeaderMap, version: &Version) {
 /// The checksum, if it was asked for and covers what is sent.
 pub(super) fn checksum_fields(
     version: &Version,
+    part: Option<&Part>,
     mode: Option<&ChecksumMode>,
     is_partial: bool,
 ) -> Fields {
     let enabled = mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED);
-    Fields::new(version.attributes.checksum.as_ref().filter(|_| enabled && !is_partial))
+    let whole = version.attributes.checksum.as_ref();
+    if let Some(part) = part.filter(|_| enabled && super::is_multipart(version)) {
+        // The value is that of the part, the type that of the object.
+        let kind = whole.map(|whole| whole.kind);
+        let mut fields = Fields::new(part.checksum.as_ref());
+        fields.kind = kind.map(super::checksums::kind).filter(|_| fields.kind.is_some());
+        return fields;
+    }
+    Fields::new(whole.filter(|_| enabled && !is_partial))
+}
+
+/// The part with this number, counted from 1.
+pub(super) fn numbered(parts: &[Part], number: Option<i32>) -> Option<Part> {
+    let at = usize::try_from(number?).ok()?.checked_sub(1)?;
+    parts.get(at).cloned()
 }
 
 /// What part of the object is meant.

@@ -40,7 +40,11 @@ pub async fn run(
     Ask::object(caller, &bucket, action, &input.key).version(&version).check()?;
     let kept = &version.attributes;
     encryption::for_read(gateway, &bucket, &kept.encryption, &headers, KeyOf::Object).await?;
-    let wants = |name: &str| input.object_attributes.iter().any(|asked| asked.as_str() == name);
+    // Some clients send one header for each, some one for all.
+    let wants = |name: &str| {
+        let mut asked = input.object_attributes.iter().flat_map(|asked| asked.as_str().split(','));
+        asked.any(|asked| asked.trim() == name)
+    };
     if input.object_attributes.is_empty() {
         return Err(refuse(S3ErrorCode::InvalidArgument, "No attributes are asked for."));
     }

@@ -8,10 +8,11 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::access::{self, Ask};
 use super::conditions::ReadConditions;
 use super::encryption::{self, KeyOf};
-use super::get_object::{Selection, add_expires, checksum_fields, parts_count, select};
+use super::get_object::{Selection, add_expires, checksum_fields, numbered, parts_count, select};
 use super::{attributes, etag, lock, size, timestamp};
 use crate::auth::identity::Caller;
 use crate::gateway::Gateway;
+use crate::upkeep::lifecycle;
 
 /// Runs the operation.
 pub async fn run(
@@ -42,7 +43,12 @@ pub async fn run(
     let Selection { range, content_range, part } =
         select(&version, &parts, input.range.as_ref(), input.part_number)?;
 
-    let checksum = checksum_fields(&version, input.checksum_mode.as_ref(), content_range.is_some());
+    let checksum = checksum_fields(
+        &version,
+        numbered(&parts, part).as_ref(),
+        input.checksum_mode.as_ref(),
+        content_range.is_some(),
+    );
     let told = encryption::told(&kept.encryption);
     let (object_lock_mode, object_lock_retain_until_date, object_lock_legal_hold_status) =
         lock::told(&version.lock, &bucket);
@@ -52,6 +58,7 @@ pub async fn run(
         parts_count: parts_count(&version, &parts, part),
         accept_ranges: Some("bytes".to_owned()),
         e_tag: Some(etag(&version.etag)),
+        expiration: lifecycle::expiration(&bucket, &input.key, &version),
         last_modified: Some(timestamp(version.modified_ms)),
         content_type: Some(attributes::content_type(kept)),
         cache_control: kept.cache_control.clone(),
@@ -78,5 +85,9 @@ pub async fn run(
         ..HeadObjectOutput::default()
     });
     add_expires(&mut response.headers, &version);
+    // The S3 layer has no field for it.
+    if let Some(count) = super::tag_count(&version.attributes) {
+        response.headers.insert("x-amz-tagging-count", count.into());
+    }
     Ok(response)
 }

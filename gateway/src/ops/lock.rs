@@ -9,7 +9,7 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-use crate::error::refuse;
+use crate::error::{custom, refuse};
 use crate::meta::{Bucket, Lock, LockMode, MetaError, Millis};
 
 const DAY_MS: Millis = 24 * 3600 * 1000;
@@ -106,7 +106,11 @@ pub fn check_default(rule: &DefaultRetention) -> S3Result<()> {
         (Some(days), None) if (1..=36_500).contains(&days) => Ok(()),
         (None, Some(years)) if (1..=100).contains(&years) => Ok(()),
         (Some(_), Some(_)) | (None, None) => Err(malformed()),
-        _ => Err(bad("Default retention period must be a positive integer value")),
+        _ => Err(custom(
+            "InvalidRetentionPeriod",
+            http::StatusCode::BAD_REQUEST,
+            "Default retention period must be a positive integer value",
+        )),
     }
 }
 
@@ -132,8 +136,8 @@ pub fn asked(
     }
 }
 
-/// Whether retention may be changed from `old` to `new`: it may be made
-/// stricter; GOVERNANCE may be made laxer by who may bypass it.
+/// Whether retention may be changed from `old` to `new`: it may be made longer;
+/// GOVERNANCE may become anything by who may bypass it.
 pub fn check_change(
     old: Option<(LockMode, Millis)>,
     new: Option<(LockMode, Millis)>,
@@ -141,9 +145,7 @@ pub fn check_change(
     now: Millis,
 ) -> Result<(), MetaError> {
     let Some((mode, until)) = old.filter(|(_, until)| now < *until) else { return Ok(()) };
-    let stricter = new.is_some_and(|(new_mode, new_until)| {
-        until <= new_until && (new_mode == mode || new_mode == LockMode::Compliance)
-    });
+    let stricter = new.is_some_and(|(new_mode, new_until)| until <= new_until && new_mode == mode);
     if stricter || (mode == LockMode::Governance && bypass) {
         return Ok(());
     }
@@ -191,12 +193,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn z14_retention_only_gets_stricter() {
+    fn z14_retention_only_gets_longer() {
         use LockMode::{Compliance, Governance};
         let allowed = |old, new, bypass| check_change(old, new, bypass, 100).is_ok();
         assert!(allowed(None, Some((Compliance, 200)), false));
         assert!(allowed(Some((Governance, 200)), Some((Governance, 200)), false));
-        assert!(allowed(Some((Governance, 200)), Some((Compliance, 300)), false));
+        assert!(!allowed(Some((Governance, 200)), Some((Compliance, 300)), false));
+        assert!(allowed(Some((Governance, 200)), Some((Compliance, 300)), true));
         assert!(!allowed(Some((Governance, 200)), Some((Governance, 199)), false));
         assert!(!allowed(Some((Governance, 200)), None, false));
         assert!(allowed(Some((Governance, 200)), None, true));

@@ -24,6 +24,7 @@ pub mod list_objects;
 pub mod list_objects_v2;
 pub mod list_parts;
 pub mod put_object;
+pub mod rename_object;
 pub mod upload_part;
 pub mod upload_part_copy;
 
@@ -51,6 +52,7 @@ pub mod get_bucket_inventory_configuration;
 pub mod get_bucket_lifecycle_configuration;
 pub mod get_bucket_logging;
 pub mod get_bucket_metrics_configuration;
+pub mod get_bucket_notification_configuration;
 pub mod get_bucket_ownership_controls;
 pub mod get_bucket_policy;
 pub mod get_bucket_policy_status;
@@ -80,6 +82,7 @@ pub mod put_bucket_inventory_configuration;
 pub mod put_bucket_lifecycle_configuration;
 pub mod put_bucket_logging;
 pub mod put_bucket_metrics_configuration;
+pub mod put_bucket_notification_configuration;
 pub mod put_bucket_ownership_controls;
 pub mod put_bucket_policy;
 pub mod put_bucket_request_payment;
@@ -95,6 +98,7 @@ pub mod put_public_access_block;
 
 pub mod access;
 pub mod acls;
+pub mod announce;
 pub mod append;
 pub mod attributes;
 pub mod checked;
@@ -139,6 +143,11 @@ async fn version_with_parts(
 /// The end of a version id that is about to be made.
 fn entropy() -> u64 {
     u64::from_le_bytes(protocol::keys::random())
+}
+
+/// The id of a version that was just written: only of buckets with versions.
+fn new_version_id(bucket: &Bucket, version: &Version) -> Option<String> {
+    (bucket.versioning == Versioning::Enabled).then(|| version.version_id.clone())
 }
 
 /// The id of a version as it is told: buckets that never had versions have none.

@@ -10,7 +10,7 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use super::access::{self, Ask};
 use super::checksums::{Declared, Fields, trailers};
 use super::wanted::Wanted;
-use super::{append, conditions, encryption};
+use super::{announce, append, conditions, encryption};
 use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::error::refuse;
@@ -18,6 +18,7 @@ use crate::gateway::{Gateway, now_ms};
 use crate::meta::NewVersion;
 use crate::object::commit;
 use crate::object::upload::{UploadRequest, give_up, upload};
+use crate::upkeep::lifecycle;
 
 /// The most that one request may carry: 5 GiB.
 pub const BODY_MAX: u64 = 5 * 1024 * 1024 * 1024;
@@ -66,7 +67,8 @@ pub async fn run(
     wanted.attributes.checksum.clone_from(&uploaded.digested.checksum);
     let new = NewVersion {
         bucket: bucket.id,
-        key: input.key.into_bytes(),
+        events: announce::created(gateway, caller, &bucket, &input.key),
+        key: input.key.clone().into_bytes(),
         size,
         etag: uploaded.digested.etag(),
         attributes: wanted.attributes,
@@ -88,7 +90,8 @@ pub async fn run(
     let told = encryption::told(&version.attributes.encryption);
     Ok(S3Response::new(PutObjectOutput {
         e_tag: Some(super::etag(&version.etag)),
-        version_id: super::version_id(&bucket, &version),
+        expiration: lifecycle::expiration(&bucket, &input.key, &version),
+        version_id: super::new_version_id(&bucket, &version),
         size: input.write_offset_bytes.map(|_| super::size(version.size)),
         checksum_crc32: checksum.crc32,
         checksum_crc32c: checksum.crc32c,

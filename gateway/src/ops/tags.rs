@@ -51,7 +51,8 @@ pub fn check(tags: Tags, max: usize) -> S3Result<Tags> {
 
 /// The tags of an `x-amz-tagging` header: `a=b&c=d`.
 pub fn from_header(value: &str) -> S3Result<Tags> {
-    let tags = form_urlencoded::parse(value.as_bytes()).into_owned().collect();
+    let mut tags: Tags = form_urlencoded::parse(value.as_bytes()).into_owned().collect();
+    tags.sort();
     match check(tags, OBJECT_TAGS_MAX) {
         Err(error) if error.code() == &S3ErrorCode::InvalidTag => Err(refuse(
             S3ErrorCode::InvalidTag,

@@ -20,7 +20,7 @@ use crate::meta::{Attributes, Bucket, Lock, Millis};
 const KEY_MAX: usize = 1024;
 
 /// Storage classes that are kept as a label: here all are stored alike.
-const CLASSES: [&str; 5] =
+pub const CLASSES: [&str; 5] =
     ["STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING"];
 
 /// What a new object will have.

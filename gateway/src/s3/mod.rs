@@ -31,6 +31,7 @@ use s3s::dto::{
     GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput,
     GetBucketLocationInput, GetBucketLocationOutput, GetBucketLoggingInput, GetBucketLoggingOutput,
     GetBucketMetricsConfigurationInput, GetBucketMetricsConfigurationOutput,
+    GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
     GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput, GetBucketPolicyInput,
     GetBucketPolicyOutput, GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput,
     GetBucketReplicationInput, GetBucketReplicationOutput, GetBucketRequestPaymentInput,
@@ -56,7 +57,8 @@ use s3s::dto::{
     PutBucketInventoryConfigurationInput, PutBucketInventoryConfigurationOutput,
     PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput,
     PutBucketLoggingInput, PutBucketLoggingOutput, PutBucketMetricsConfigurationInput,
-    PutBucketMetricsConfigurationOutput, PutBucketOwnershipControlsInput,
+    PutBucketMetricsConfigurationOutput, PutBucketNotificationConfigurationInput,
+    PutBucketNotificationConfigurationOutput, PutBucketOwnershipControlsInput,
     PutBucketOwnershipControlsOutput, PutBucketPolicyInput, PutBucketPolicyOutput,
     PutBucketRequestPaymentInput, PutBucketRequestPaymentOutput, PutBucketTaggingInput,
     PutBucketTaggingOutput, PutBucketVersioningInput, PutBucketVersioningOutput,
@@ -70,6 +72,7 @@ use s3s::dto::{
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 
+use crate::access_log::Noted;
 use crate::auth::identity::{Caller, Facts};
 use crate::error::refuse;
 use crate::gateway::Gateway;
@@ -126,7 +129,10 @@ macro_rules! translate {
             ) -> S3Result<S3Response<$output>> {
                 let caller = caller(&request)?;
                 let _timer = self.gateway.metrics.operation(stringify!($operation));
-                ops::$operation::run(&self.gateway, &caller, request).await
+                let noted = Noted::caller(&request.extensions, &caller);
+                let done = ops::$operation::run(&self.gateway, &caller, request).await;
+                Noted::end(noted, done.as_ref().err());
+                done
             })*
         }
     };
@@ -165,6 +171,10 @@ translate! {
     get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput,
     get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput,
     get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput,
+    get_bucket_notification_configuration:
+        GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput,
+    put_bucket_notification_configuration:
+        PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput,
     get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput,
     get_object_acl: GetObjectAclInput => GetObjectAclOutput,
     get_object_legal_hold: GetObjectLegalHoldInput => GetObjectLegalHoldOutput,

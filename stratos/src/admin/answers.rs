@@ -182,7 +182,9 @@ mod tests {
         }
         check::<NewAccount>(r#"{"name":"a","canonical_id":"c","display_name":"d","email":null}"#);
         check::<NewKey>(r#"{"access_key_id":"i","secret_access_key":"s","account":"a"}"#);
-        check::<Keys>(r#"{"keys":[{"access_key_id":"i","account":"a","created":"t","has_policy":true}]}"#);
+        check::<Keys>(
+            r#"{"keys":[{"access_key_id":"i","account":"a","created":"t","has_policy":true}]}"#,
+        );
         check::<Buckets>(
             r#"{"buckets":[{"name":"b","account":"a","objects":1,"bytes":2,"created":"t"}]}"#,
         );

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 use erasure::Scheme;
+use gateway::settings::UpkeepSettings;
+use gateway::webhook::{self, Webhook};
 
 use crate::cli::output::print_text;
 use crate::cli::signals::Signals;
@@ -53,6 +55,18 @@ pub struct UpArgs {
     #[arg(long, value_name = "NAME", requires = "tls", value_parser = parse_tls_name)]
     pub tls_name: Vec<String>,
 
+    /// A key for SSE-KMS besides the default one; may be given several times.
+    #[arg(long, value_name = "ID")]
+    pub kms_key: Vec<String>,
+
+    /// A receiver of bucket notifications; may be given several times.
+    #[arg(long, value_name = "NAME=URL", value_parser = parse_webhook)]
+    pub webhook: Vec<(String, Webhook)>,
+
+    /// How long a day of a lifecycle rule lasts: for tests.
+    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = parse_day)]
+    pub lifecycle_day: Duration,
+
     /// How many storage nodes run. Fixed at the first start [default: 6, or what DIR has]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=64))]
     pub nodes: Option<u8>,
@@ -81,6 +95,19 @@ fn parse_region(text: &str) -> Result<String, String> {
     }
 }
 
+fn parse_webhook(text: &str) -> Result<(String, Webhook), String> {
+    let (name, url) = text.split_once('=').ok_or("write NAME=URL")?;
+    webhook::check_name(name).map_err(|error| error.to_string())?;
+    let parsed = Webhook::parse(url, webhook::Options::default());
+    Ok((name.to_owned(), parsed.map_err(|error| error.to_string())?))
+}
+
+fn parse_day(text: &str) -> Result<Duration, String> {
+    let day = parse_duration(text).map_err(|error| error.to_string())?;
+    let (min, max) = (Duration::from_secs(1), Duration::from_secs(86_400));
+    if (min..=max).contains(&day) { Ok(day) } else { Err("write 1s to 1d".to_owned()) }
+}
+
 fn parse_tls_name(text: &str) -> Result<String, String> {
     match is_tls_name(text) {
         true => Ok(text.to_owned()),
@@ -102,6 +129,12 @@ impl UpArgs {
             dir: self.dir,
             listen: self.listen,
             tls: self.tls.then_some(self.tls_name),
+            kms_keys: self.kms_key,
+            upkeep: UpkeepSettings {
+                lifecycle_day: self.lifecycle_day,
+                webhooks: self.webhook.into_iter().collect(),
+                ..UpkeepSettings::default()
+            },
             fixed: Fixed {
                 nodes: self.nodes,
                 scheme: self.scheme,

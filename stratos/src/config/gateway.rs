@@ -90,8 +90,9 @@ pub struct GatewayConfig {
     pub cors_origins: Vec<String>,
     /// Whether browser forms may be signed by Signature Version 2.
     pub allow_form_signature_v2: bool,
-    /// Client connections served at a time.
+    /// Names of the keys of SSE-KMS.
     pub kms_keys: Vec<String>,
+    /// Client connections served at a time.
     pub max_connections: u32,
     /// Bytes of uploads and downloads that are held in memory.
     pub buffer_bytes: u64,

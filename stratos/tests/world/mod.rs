@@ -44,12 +44,8 @@ impl World {
 
     async fn start_as(fixed: Fixed, tls: Option<Vec<String>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let options = ClusterOptions {
-            dir: folder.path().join("data"),
-            listen: "127.0.0.1:0".parse().unwrap(),
-            tls,
-            fixed,
-        };
+        let (dir, listen) = (folder.path().join("data"), "127.0.0.1:0".parse().unwrap());
+        let options = ClusterOptions { tls, fixed, ..ClusterOptions::new(dir, listen) };
         let cluster = Cluster::start(options.clone()).await.unwrap();
         let (s3, admin) = clients(&cluster);
         s3.create_bucket(BUCKET).await.unwrap();

@@ -238,7 +238,7 @@ mod tests {
     async fn a_whole_file_of_the_right_size() {
         let sizes = Sizes { min: 3, max: 3 };
         let got = read(&[HEAD, "ab", "c\r\n--B", "--\r\n"], sizes).await;
-        assert_eq!(got, (Some(b"abc".to_vec()), None, 1));
+        assert_eq!(got, (Some(b"abc".to_vec()), None, 0));
         let got = read(&[HEAD, "ab\r\n--B--"], sizes).await;
         assert_eq!(got, (None, Some(FileFault::TooSmall), 0));
         // Nothing more is read once it is too much.

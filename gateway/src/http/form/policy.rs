@@ -202,7 +202,7 @@ impl Condition {
         }
     }
 
-    /// A field that is not there has no value, not even an empty one. The bucket
+    /// A field that is not there has no value. The bucket
     /// is that of the URL, and a field of this name must be the same.
     fn holds(&self, fields: &Fields, bucket: &str) -> bool {
         let value = |name: &str| match (name, fields.get(name)) {
@@ -216,7 +216,8 @@ impl Condition {
             Condition::StartsWith(name, want) if name == "content-type" => value(name)
                 .is_some_and(|types| types.split(',').all(|t| t.trim_start().starts_with(want))),
             Condition::StartsWith(name, want) => {
-                value(name).is_some_and(|value| value.starts_with(want))
+                // Any value will do then, and so will none.
+                want.is_empty() || value(name).is_some_and(|value| value.starts_with(want))
             }
             Condition::Length(..) => true,
         }
