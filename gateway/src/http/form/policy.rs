@@ -202,8 +202,9 @@ impl Condition {
         }
     }
 
-    /// A field that is not there has no value. The bucket
-    /// is that of the URL, and a field of this name must be the same.
+    /// A field that is not there has no value, not even an empty one; but who lets
+    /// it begin with nothing lets it be anything. The bucket is that of the URL,
+    /// and a field of this name must be the same.
     fn holds(&self, fields: &Fields, bucket: &str) -> bool {
         let value = |name: &str| match (name, fields.get(name)) {
             ("bucket", None) => Some(bucket.to_owned()),
@@ -211,13 +212,15 @@ impl Condition {
             (_, value) => value.map(str::to_owned),
         };
         match self {
+            Condition::StartsWith(name, want) if want.is_empty() && fields.get(name).is_none() => {
+                true
+            }
             Condition::Eq(name, want) => value(name).is_some_and(|value| value == *want),
             // A list of types begins so in each of its types.
             Condition::StartsWith(name, want) if name == "content-type" => value(name)
                 .is_some_and(|types| types.split(',').all(|t| t.trim_start().starts_with(want))),
             Condition::StartsWith(name, want) => {
-                // Any value will do then, and so will none.
-                want.is_empty() || value(name).is_some_and(|value| value.starts_with(want))
+                value(name).is_some_and(|value| value.starts_with(want))
             }
             Condition::Length(..) => true,
         }
@@ -290,9 +293,13 @@ mod tests {
         check(r#"{"key": "user/A"}"#, &[key], Err(&eq));
         let starts = failed(r#"["starts-with", "$key", "b\"c"]"#);
         check(r#"["starts-with", "$key", "b\"c"]"#, &[key], Err(&starts));
-        // Of a field that is not there, nothing is true.
-        let absent = failed(r#"["starts-with", "$acl", ""]"#);
-        check(r#"["starts-with", "$key", ""], ["starts-with", "$acl", ""]"#, &[key], Err(&absent));
+        // A field that is not there has no value, and may have any.
+        let any = r#"["starts-with", "$key", ""]"#;
+        let absent = failed(r#"["starts-with", "$acl", "p"]"#);
+        check(&format!(r#"{any}, ["starts-with", "$acl", "p"]"#), &[key], Err(&absent));
+        let empty = failed(r#"["eq", "$acl", ""]"#);
+        check(&format!(r#"{any}, {{"acl": ""}}"#), &[key], Err(&empty));
+        check(&format!(r#"{any}, ["starts-with", "$acl", ""]"#), &[key], Ok(()));
         let types = r#"{"key": "user/a"}, ["starts-with", "$Content-Type", "image/"]"#;
         check(types, &[key, ("content-type", "image/png, image/jpeg")], Ok(()));
         let list = failed(r#"["starts-with", "$content-type", "image/"]"#);
