@@ -292,7 +292,7 @@ impl Tail {
 
     fn add(&mut self, name: String, value: &str, is_behind: bool) -> Result<(), ChunkError> {
         let is_known = self.trailers.iter().any(|(known, _)| *known == name);
-        if self.signature.is_some() || is_known {
+        if self.signature.is_some() || is_known || value.contains(char::is_control) {
             return Err(ChunkError::Trailers);
         }
         if name == TRAILER_SIGNATURE {
