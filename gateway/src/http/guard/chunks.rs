@@ -284,6 +284,9 @@ impl Tail {
                 }
                 continue;
             }
+            if line.contains(char::is_control) {
+                return Err(ChunkError::Trailers);
+            }
             let (name, value) = line.split_once(':').ok_or(ChunkError::Trailers)?;
             tail.add(name.trim().to_ascii_lowercase(), value.trim(), empty > 0)?;
         }
@@ -292,7 +295,7 @@ impl Tail {
 
     fn add(&mut self, name: String, value: &str, is_behind: bool) -> Result<(), ChunkError> {
         let is_known = self.trailers.iter().any(|(known, _)| *known == name);
-        if self.signature.is_some() || is_known || value.contains(char::is_control) {
+        if self.signature.is_some() || is_known {
             return Err(ChunkError::Trailers);
         }
         if name == TRAILER_SIGNATURE {

@@ -158,7 +158,7 @@ proptest! {
         let at = at.index(body.len() + 1);
         body.insert(at, byte);
         // Zeros before a size, and spaces around a trailer, say nothing.
-        let is_nothing = matches!(byte, b'0' | b' ' | b'\t' | 0xb | 0xc | b'\n' | b'\r');
+        let is_nothing = matches!(byte, b'0' | b' ' | b'\n' | b'\r');
         if let Ok((out, trailers)) = framed.read(&body) {
             let (payload, sent) = framed.read(&framed.body()).unwrap();
             prop_assert!(out == payload);
@@ -175,8 +175,9 @@ proptest! {
         a in any::<Index>(),
         b in any::<Index>(),
     ) {
-        let (a, b) = (a.index(framed.chunks.len()), b.index(framed.chunks.len()));
-        prop_assume!(a != b);
+        let count = framed.chunks.len();
+        let a = a.index(count);
+        let b = (a + 1 + b.index(count - 1)) % count;
         let mut other = framed.chunks.clone();
         other.swap(a, b);
         let body = [other.concat(), framed.tail.clone()].concat();
