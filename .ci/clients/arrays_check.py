@@ -8,7 +8,6 @@ import opendal
 import rasterio
 import tensorstore
 import zarr
-from rasterio.session import AWSSession
 
 from gate import MIB, ODD_KEYS, Skip, content, main
 
@@ -64,11 +63,9 @@ def icechunk_commits_have_one_winner(gate, bucket):
 
 
 def gdal_writes_and_reads_rasters(gate, bucket):
-    session = AWSSession(aws_access_key_id=gate.access, aws_secret_access_key=gate.secret,
-                         region_name=gate.region, endpoint_url=gate.host)
     pixels = numpy.frombuffer(content("pixels", 3 * 1200 * 1000), dtype="uint8")
     pixels = pixels.reshape(3, 1200, 1000)
-    with rasterio.Env(session, AWS_HTTPS="YES" if gate.secure else "NO", AWS_VIRTUAL_HOSTING=False,
+    with rasterio.Env(AWS_S3_ENDPOINT=gate.host, AWS_HTTPS="YES" if gate.secure else "NO", AWS_VIRTUAL_HOSTING=False,
                       CPL_VSIL_USE_TEMP_FILE_FOR_RANDOM_WRITE="YES", VSIS3_CHUNK_SIZE=5):
         with rasterio.open(f"/vsis3/{bucket}/maps/a map.tif", "w", driver="GTiff", width=1000,
                            height=1200, count=3, dtype="uint8", tiled=True) as out:
