@@ -58,6 +58,10 @@ impl Exchange {
             None if text.trim().is_empty() => bare(status),
             None => return None,
         };
+        // The call service wrote the whole of it.
+        if text.contains("<ErrorResponse ") {
+            return None;
+        }
         let code = between(&inner, "<Code>", "</Code>").unwrap_or("InternalError").to_owned();
         let mut inner = without(&inner, &["Resource", "RequestId", "HostId"]);
         if status == StatusCode::INTERNAL_SERVER_ERROR {
@@ -82,6 +86,11 @@ impl Exchange {
         }
         push_tail(&mut xml, &self.resource, &self.ids);
         xml.push_str("</Error>");
+        if self.is_sts {
+            // Its clients look for the error one level below.
+            xml = xml.replacen("<Error>", "<ErrorResponse><Error><Type>Sender</Type>", 1);
+            xml.push_str("</ErrorResponse>");
+        }
         Some(xml)
     }
 }
@@ -291,6 +300,19 @@ mod tests {
             let want = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message><Resource>";
             assert!(text(&response).contains(want), "{body:?}: {}", text(&response));
         }
+    }
+
+    #[test]
+    fn errors_of_the_token_service_have_its_form() {
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        let exchange = Exchange::new(&parts("POST", "/", &[("host", "h"), form]));
+        let refused = answer(403, "<Error><Code>AccessDenied</Code><Message>no</Message></Error>");
+        let refused = text(&exchange.finish(refused));
+        let want = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>";
+        assert!(refused.contains(want), "{refused}");
+        assert!(refused.ends_with("</Error></ErrorResponse>"), "{refused}");
+        let whole = "<ErrorResponse xmlns=\"x\"><Error><Code>C</Code></Error></ErrorResponse>";
+        assert_eq!(text(&exchange.finish(answer(400, whole))), whole);
     }
 
     #[test]
