@@ -101,7 +101,7 @@ install_client_programs() {
 # One venv for each section of the requirements: these pin against each other.
 install_client_venvs() {
     local section wanted marker
-    for section in $(sed -n 's/^\[\(.*\)\]$/\1/p' .ci/clients/requirements.txt); do
+    while read -r section; do
         wanted="$(sed -n "/^\[$section\]\$/,/^\[/{/^[^[#]/p}" .ci/clients/requirements.txt)"
         marker="$TOOLS/venv-$section/installed"
         [ -f "$marker" ] && [ "$(cat "$marker")" = "$wanted" ] && continue
@@ -110,12 +110,12 @@ install_client_venvs() {
         printf '%s\n' "$wanted" >"$TOOLS/wanted.txt"
         # A client that is not to be had here is skipped and counted.
         if "$TOOLS/venv-$section/bin/python" -m pip install --quiet \
-            --disable-pip-version-check -r "$TOOLS/wanted.txt"; then
+            --disable-pip-version-check -r "$TOOLS/wanted.txt" </dev/null; then
             printf '%s\n' "$wanted" >"$marker"
         else
             echo "the clients of section $section could not be installed" >&2
         fi
-    done
+    done < <(sed -n 's/^\[\(.*\)\]$/\1/p' .ci/clients/requirements.txt)
 }
 
 install_client_modules() {

@@ -73,7 +73,10 @@ def run_client(chosen, network, name):
     }
     if network.url().startswith("https:"):
         env["AWS_CA_BUNDLE"] = str(network.dir / "tls" / "cert.pem")
-    python = chosen.tools / f"venv-{CLIENTS[name]}" / "bin" / "python"
+    venv = chosen.tools / f"venv-{CLIENTS[name]}"
+    if not (venv / "installed").exists():
+        return f"SKIP {name}: its packages could not be installed in {venv}", 0
+    python = venv / "bin" / "python"
     command = [python, HERE / f"{name}_check.py"] + (["--trace"] if chosen.trace else [])
     process = subprocess.Popen([str(part) for part in command], env=env, text=True,
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
