@@ -11,10 +11,10 @@ use stratos::cluster::{Cluster, ClusterOptions, FolderError, StartError};
 use world::{BUCKET, World, code, put_with};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_form_is_refused_before_it_is_read() {
+async fn what_only_looks_like_a_form_is_refused_before_it_is_read() {
     let world = World::start().await;
     let url = format!("{}/{BUCKET}", world.s3.endpoint());
-    for kind in ["multipart/form-data; boundary=b", "Multipart/form-data+xml; boundary=b"] {
+    for kind in ["multipart/mixed; boundary=b", "Multipart/form-data+xml; boundary=b"] {
         let headers: HeaderMap =
             [(CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect();
         // A body that never comes: who waits for it does not answer.

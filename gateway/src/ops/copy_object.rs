@@ -119,7 +119,7 @@ async fn copied(
     let kept = &source.version.attributes;
     let changes = replaces
         || retags
-        || input.storage_class.is_some()
+        || asked.storage_class != kept.storage_class
         || input.website_redirect_location.is_some()
         || asked.encryption != kept.encryption
         || input.server_side_encryption.is_some();
