@@ -75,6 +75,9 @@ pub enum TlsError {
 /// TLS of one port.
 pub struct Tls {
     files: TlsFiles,
+    /// How the files looked just before they were read first: a change since
+    /// then is never missed.
+    loaded: [Option<Stamp>; 2],
     shown: Arc<Shown>,
     acceptor: TlsAcceptor,
 }
@@ -89,6 +92,7 @@ impl Tls {
     /// Reads the files.
     pub fn load(files: TlsFiles) -> Result<Arc<Self>, TlsError> {
         let provider = Arc::new(ring::default_provider());
+        let loaded = stamps(&files);
         let shown = Arc::new(Shown(RwLock::new(Arc::new(read(&files, &provider)?))));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
@@ -99,7 +103,7 @@ impl Tls {
         // Early data could be replayed.
         config.max_early_data_size = 0;
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        Ok(Arc::new(Self { files, shown, acceptor }))
+        Ok(Arc::new(Self { files, loaded, shown, acceptor }))
     }
 
     /// Where its files are.
@@ -123,7 +127,7 @@ impl Tls {
     /// Looks at the files again and again until `stop`, and reloads them once
     /// they changed and stand still.
     pub async fn follow(self: Arc<Self>, every: Duration, stop: CancellationToken) {
-        let mut reload = Reload::new(self.stamps().await);
+        let mut reload = Reload::new(self.loaded);
         loop {
             tokio::select! {
                 () = sleep(every) => {}
@@ -145,10 +149,13 @@ impl Tls {
 
     /// How the files look now. Another thread looks: a disk may hang.
     async fn stamps(&self) -> [Option<Stamp>; 2] {
-        let TlsFiles { cert, key } = self.files.clone();
-        let look = tokio::task::spawn_blocking(move || [Stamp::of(&cert), Stamp::of(&key)]);
-        look.await.unwrap_or_default()
+        let files = self.files.clone();
+        tokio::task::spawn_blocking(move || stamps(&files)).await.unwrap_or_default()
     }
+}
+
+fn stamps(files: &TlsFiles) -> [Option<Stamp>; 2] {
+    [Stamp::of(&files.cert), Stamp::of(&files.key)]
 }
 
 /// The certificate that the next handshake shows.
