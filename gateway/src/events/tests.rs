@@ -42,9 +42,7 @@ fn bucket(config: NotificationConfiguration) -> Bucket {
 
 #[test]
 fn patterns_name_events_and_groups_of_them() {
-    let names = |pattern: &str| {
-        Name::ALL.into_iter().filter(|name| name.matches(pattern)).count()
-    };
+    let names = |pattern: &str| Name::ALL.into_iter().filter(|name| name.matches(pattern)).count();
     assert_eq!(names("s3:ObjectCreated:*"), 4);
     assert_eq!(names("s3:ObjectCreated:Put"), 1);
     assert_eq!(names("s3:ObjectRemoved:*"), 2);

@@ -102,12 +102,7 @@ async fn an_event_is_kept_with_its_change_or_not_at_all() {
 async fn z14_what_changed_since_it_was_decided_on_is_not_deleted() {
     let world = listening().await;
     let version = put(&world, "k", 1, Precondition::default()).await.unwrap();
-    let as_it_is = Decided {
-        row: version.id,
-        is_latest: true,
-        is_alone: false,
-        tags: Vec::new(),
-    };
+    let as_it_is = Decided { row: version.id, is_latest: true, is_alone: false, tags: Vec::new() };
     let tags = vec![("keep".to_owned(), "me".to_owned())];
     for stale in [
         Decided { row: version.id + 1, ..as_it_is.clone() },

@@ -73,8 +73,7 @@ fn action(
     decide(rules, b"logs/a", version, standing, Clock::real(now)).map(|decision| decision.action)
 }
 
-const LATEST: Standing =
-    Standing { noncurrent_since: None, newer_noncurrent: 0, is_alone: true };
+const LATEST: Standing = Standing { noncurrent_since: None, newer_noncurrent: 0, is_alone: true };
 
 #[test]
 fn days_count_to_the_next_midnight() {
