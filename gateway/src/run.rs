@@ -297,7 +297,8 @@ impl GatewayServer {
         let logger = Logger::new(gateway.clone(), domains.clone());
         let inner = s3::service(gateway.clone(), domains.clone());
         let forms = Forms::new(gateway.clone(), domains.clone(), inner);
-        let service = Guarded::new(Arc::new(guard), Inside::new(gateway.clone(), forms));
+        let service =
+            Guarded::new(Arc::new(guard), Inside::new(gateway.clone(), forms, domains.clone()));
         let web = Web::new(gateway.clone(), domains, sites);
         let door = Door::new(web, service, health::router(gateway.clone(), stats.clone()), logger);
         let limits = HttpLimits {

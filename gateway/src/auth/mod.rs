@@ -13,4 +13,5 @@ pub mod identity;
 pub mod policy;
 pub mod public_access;
 pub mod request_context;
+pub mod session;
 pub mod sigv4;

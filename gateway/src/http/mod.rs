@@ -16,4 +16,4 @@ pub mod web;
 pub mod website;
 
 pub mod sts;
-mod text;
+pub mod text;

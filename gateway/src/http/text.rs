@@ -34,7 +34,7 @@ fn encode(text: &str, stays: impl Fn(u8) -> bool) -> String {
 }
 
 /// `None` when an escape is broken or the bytes are not UTF-8.
-pub(super) fn percent_decode(text: &str) -> Option<String> {
+pub fn percent_decode(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);

@@ -164,6 +164,16 @@ pub(super) fn bucket_of(parts: &Parts, domains: &Domains) -> Option<String> {
     percent_decode(name)
 }
 
+/// The bucket and the key that a request is about.
+pub(super) fn bucket_and_key(parts: &Parts, domains: &Domains) -> Option<(String, String)> {
+    let path = parts.uri.path().strip_prefix('/')?;
+    if let Ok(Some(bucket)) = domains.bucket(host(parts)?) {
+        return Some((bucket, percent_decode(path)?));
+    }
+    let (bucket, key) = path.split_once('/')?;
+    Some((percent_decode(bucket)?, percent_decode(key)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

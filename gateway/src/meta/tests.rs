@@ -101,6 +101,7 @@ fn part(id: u8, number: i32) -> Part {
 fn new_version(world: &World, key: &str, placed: Placed) -> NewVersion {
     let (Placed::Written(_, part) | Placed::Shared(part)) = &placed;
     NewVersion {
+        events: Vec::new(),
         owner: Some(ANN),
         lock: Lock::default(),
         entropy: 7,
@@ -456,6 +457,7 @@ fn assemble(_: &Upload, parts: &[Part], _: &str) -> Result<(String, Attributes),
 
 fn complete_request(parts: Vec<(i32, String)>, part_min: u64) -> CompleteRequest {
     CompleteRequest {
+        events: Vec::new(),
         entropy: 7,
         upload: "u1".into(),
         parts,
@@ -480,7 +482,7 @@ async fn a_completed_upload_is_one_version_and_completing_it_again_answers_the_s
         account: Some(ANN),
         created_ms: 1,
         attributes: Attributes::default(),
-        lock: Lock::default(),
+        promised: Promised::default(),
     };
     world.meta.begin_upload(upload).await.unwrap();
     // Part 2 is sent twice, part 3 is not used.
@@ -518,6 +520,8 @@ async fn a_completed_upload_is_one_version_and_completing_it_again_answers_the_s
 /// Deletes the object of a key now.
 fn delete_of(bucket: i64, key: Vec<u8>) -> DeleteRequest {
     DeleteRequest {
+        decided: None,
+        events: Vec::new(),
         bucket,
         key,
         version_id: None,

@@ -179,6 +179,7 @@ impl World {
         let scheme = "4+2".parse().unwrap();
         let any = "127.0.0.1:0".parse().unwrap();
         let gateway = Arc::new(Gateway {
+            access_log: crate::access_log::AccessLog::default(),
             codec: Codec::new(scheme, Engine::default()),
             buffer: Arc::new(Semaphore::new(64 << 20)),
             key: SecretKey::from_seed([9; 32]),
@@ -255,6 +256,7 @@ impl World {
             attributes: Attributes::default(),
             parts: vec![commit::place(&self.gateway, &self.bucket, &sealing, 1, uploaded)],
             owner: Some(ANN),
+            events: Vec::new(),
             lock: crate::meta::Lock::default(),
             entropy: 7,
             precondition: Precondition::default(),

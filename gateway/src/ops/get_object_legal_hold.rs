@@ -21,7 +21,7 @@ pub async fn run(
     let owner = input.expected_bucket_owner.as_ref();
     let bucket = access::find_bucket(gateway, &input.bucket, owner).await?;
     let id = input.version_id.as_deref();
-    let action = if id.is_some() { Action::GetObjectLegalHold } else { Action::GetObjectLegalHold };
+    let action = Action::GetObjectLegalHold;
     let ask = Ask::object(caller, &bucket, action, &input.key);
     let version = access::version(gateway, ask, id).await?;
     if bucket.config.object_lock.is_none() {

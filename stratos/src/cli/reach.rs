@@ -41,7 +41,7 @@ impl Reach {
 #[derive(Clone, Debug, Default, Args)]
 pub struct CaBundle {
     /// Certificates (PEM) that vouch for an https endpoint [default: those of the system]
-    #[arg(long, value_name = "FILE", env = "AWS_CA_BUNDLE", requires = "endpoint")]
+    #[arg(long, value_name = "FILE", env = "AWS_CA_BUNDLE")]
     ca_bundle: Option<PathBuf>,
 }
 

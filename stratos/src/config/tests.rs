@@ -92,6 +92,20 @@ fn a_wrong_gateway_is_refused() {
         "g.toml: domains = \"http://s3\" is not a domain: write it in lower case without scheme \
          and port, such as s3.example.org",
     );
+    check(
+        "website_domains = [\"Web\"]",
+        "g.toml: website_domains = \"Web\" is not a domain: write it in lower case without scheme \
+         and port, such as s3.example.org",
+    );
+    for bad in ["app.test", "https://app.test/", "https://*.*.test", "https://a b"] {
+        check(
+            &format!("cors_origins = [\"{bad}\"]"),
+            &format!(
+                "g.toml: cors_origins = \"{bad}\" is not an origin: write scheme, host and port \
+                 without a slash, such as https://app.example.org, with at most one *"
+            ),
+        );
+    }
     check("tls_key = \"k\"", "g.toml: tls_cert = \"\" is empty, but tls_key is not: write both");
     check("tls_cert = \"c\"", "g.toml: tls_key = \"\" is empty, but tls_cert is not: write both");
     check(

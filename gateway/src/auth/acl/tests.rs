@@ -30,7 +30,7 @@ fn check_canned(name: &str, bucket: Vec<Grant>, others_object: Option<Vec<Grant>
 fn canned_acls_say_what_their_names_say() {
     use Permission::{FullControl, Read, ReadAcp, Write};
     let (ann, bob) = (canonical(ANN, FullControl), canonical(BOB, FullControl));
-    let with = |first: &[Grant], last: &Grant| [first, &[last.clone()]].concat();
+    let with = |first: &[Grant], last: &Grant| [first, std::slice::from_ref(last)].concat();
 
     for name in ["private", "aws-exec-read"] {
         check_canned(name, vec![ann.clone()], Some(vec![bob.clone()]));

@@ -52,5 +52,5 @@ fn pins_down(condition: &Condition) -> bool {
 
 /// Whether a text stands for itself alone.
 fn is_fixed(text: &str, wildcards: bool) -> bool {
-    !text.contains("${") && !(wildcards && text.contains(['*', '?']))
+    !(text.contains("${") || wildcards && text.contains(['*', '?']))
 }

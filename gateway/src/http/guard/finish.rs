@@ -93,12 +93,20 @@ fn with_legal_xml(mut response: HttpResponse) -> HttpResponse {
     let body = response.body().bytes().filter(|_| is_xml);
     let Some(body) = body else { return response };
     if let Ok(text) = std::str::from_utf8(&body)
-        && let Cow::Owned(legal) = legal_xml(text)
+        && let Cow::Owned(legal) = bare_tags(legal_xml(text))
     {
         response.headers_mut().remove(CONTENT_LENGTH);
         *response.body_mut() = Body::from(legal);
     }
     response
+}
+
+/// In this document alone S3 writes entity tags without quotes.
+fn bare_tags(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains("<GetObjectAttributesResponse") {
+        return text;
+    }
+    Cow::Owned(text.replace("<ETag>&quot;", "<ETag>").replace("&quot;</ETag>", "</ETag>"))
 }
 
 fn without_body(mut response: HttpResponse) -> HttpResponse {

@@ -56,7 +56,7 @@ const SUB_RESOURCES: &[(&str, u8, u8)] = &[
     ("policy", GPD, 0),
     ("policyStatus", GET, 0),
     ("publicAccessBlock", GPD, 0),
-    ("renameObject", 0, 0),
+    ("renameObject", 0, PUT),
     ("replication", GPD, 0),
     ("requestPayment", GET | PUT, 0),
     ("restore", 0, POST),

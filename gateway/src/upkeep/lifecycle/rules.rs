@@ -276,10 +276,10 @@ fn enabled(rules: &BucketLifecycleConfiguration) -> impl Iterator<Item = &Lifecy
 }
 
 /// The rule by which something is due first.
-fn first<'a>(
-    rules: &'a BucketLifecycleConfiguration,
+fn first(
+    rules: &BucketLifecycleConfiguration,
     due: impl Fn(&LifecycleRule) -> Option<Millis>,
-) -> Option<(Millis, &'a str)> {
+) -> Option<(Millis, &str)> {
     let dues = enabled(rules).filter_map(|rule| Some((due(rule)?, id(rule))));
     dues.min_by_key(|(due, _)| *due)
 }
