@@ -1,28 +1,21 @@
 //! Configurations of buckets, checked when they come. Pure.
 
-use std::collections::BTreeSet;
-
 use s3s::dto::{
-    BucketLifecycleConfiguration, CORSConfiguration, LifecycleRule, ObjectOwnership,
-    OwnershipControls, OwnershipControlsRule, ServerSideEncryption,
-    ServerSideEncryptionConfiguration, WebsiteConfiguration,
+    BucketLifecycleConfiguration, CORSConfiguration, ObjectOwnership, OwnershipControls,
+    OwnershipControlsRule, ServerSideEncryption, ServerSideEncryptionConfiguration,
+    WebsiteConfiguration,
 };
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use crate::auth::public_access::Ownership;
 use crate::error::refuse;
 use crate::meta::MetaError;
+use crate::upkeep::lifecycle::check::check;
 
 /// Configurations of one kind that a bucket may have.
 const IDS_MAX: usize = 1000;
-/// Rules of a lifecycle.
-const LIFECYCLE_RULES_MAX: usize = 1000;
 /// CORS rules.
 const CORS_RULES_MAX: usize = 100;
-/// Longest id.
-const ID_MAX: usize = 255;
-/// A day.
-const DAY_S: i64 = 24 * 3600;
 
 fn malformed() -> S3Error {
     refuse(
@@ -94,100 +87,8 @@ pub fn lifecycle(
     configuration: Option<BucketLifecycleConfiguration>,
 ) -> S3Result<BucketLifecycleConfiguration> {
     let mut configuration = configuration.ok_or_else(malformed)?;
-    let rules = &mut configuration.rules;
-    if rules.is_empty() || rules.len() > LIFECYCLE_RULES_MAX {
-        return Err(malformed());
-    }
-    let mut ids = BTreeSet::new();
-    for rule in rules {
-        lifecycle_rule(rule)?;
-        let id = rule.id.get_or_insert_default();
-        if id.is_empty() {
-            *id = hex::encode(protocol::keys::random::<24>());
-        }
-        if id.len() > ID_MAX {
-            return Err(invalid("ID length should not exceed allowed limit of 255"));
-        }
-        if !ids.insert(id.clone()) {
-            return Err(invalid("RuleId must be unique. Found same ID for more than one rule"));
-        }
-    }
+    check(&mut configuration)?;
     Ok(configuration)
-}
-
-fn lifecycle_rule(rule: &LifecycleRule) -> S3Result<()> {
-    if !["Enabled", "Disabled"].contains(&rule.status.as_str()) {
-        return Err(malformed());
-    }
-    if rule.filter.is_some() && rule.prefix.is_some() {
-        return Err(malformed());
-    }
-    let positive = |days: Option<i32>, what: &str| match days {
-        Some(days) if days <= 0 => Err(invalid(format!("'{what}' must be a positive integer"))),
-        _ => Ok(()),
-    };
-    let mut acts = rule.transitions.as_ref().is_some_and(|list| !list.is_empty());
-    acts |= rule.noncurrent_version_transitions.as_ref().is_some_and(|list| !list.is_empty());
-    if let Some(expiration) = &rule.expiration {
-        acts = true;
-        positive(expiration.days, "Days for Expiration action")?;
-        let given = [
-            expiration.days.is_some(),
-            expiration.date.is_some(),
-            expiration.expired_object_delete_marker.is_some(),
-        ];
-        if given.iter().filter(|given| **given).count() != 1 {
-            return Err(malformed());
-        }
-        if let Some(date) = &expiration.date {
-            midnight(date)?;
-        }
-        let by_tag = rule.filter.as_ref().is_some_and(|filter| {
-            filter.tag.is_some()
-                || filter
-                    .and
-                    .as_ref()
-                    .is_some_and(|and| and.tags.as_ref().is_some_and(|tags| !tags.is_empty()))
-        });
-        if expiration.expired_object_delete_marker.is_some() && by_tag {
-            return Err(refuse(
-                S3ErrorCode::InvalidRequest,
-                "ExpiredObjectDeleteMarker cannot be specified with Tags.",
-            ));
-        }
-    }
-    for transition in rule.transitions.iter().flatten() {
-        if let Some(date) = &transition.date {
-            midnight(date)?;
-        }
-    }
-    if let Some(noncurrent) = &rule.noncurrent_version_expiration {
-        acts = true;
-        positive(
-            noncurrent.noncurrent_days,
-            "NoncurrentDays for NoncurrentVersionExpiration action",
-        )?;
-        positive(noncurrent.newer_noncurrent_versions, "NewerNoncurrentVersions")?;
-        if noncurrent.noncurrent_days.is_none() {
-            return Err(malformed());
-        }
-    }
-    if let Some(abort) = &rule.abort_incomplete_multipart_upload {
-        acts = true;
-        positive(
-            abort.days_after_initiation,
-            "DaysAfterInitiation for AbortIncompleteMultipartUpload action",
-        )?;
-    }
-    if acts { Ok(()) } else { Err(malformed()) }
-}
-
-fn midnight(date: &s3s::dto::Timestamp) -> S3Result<()> {
-    let at = time::OffsetDateTime::from(date.clone());
-    if at.unix_timestamp() % DAY_S != 0 {
-        return Err(invalid("'Date' must be at midnight GMT"));
-    }
-    Ok(())
 }
 
 /// Checks default encryption: one rule of a kind that is there.

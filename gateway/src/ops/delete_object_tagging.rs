@@ -6,9 +6,11 @@ use s3s::dto::{DeleteObjectTaggingInput, DeleteObjectTaggingOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::access::{self, Ask};
+use super::announce;
 use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
-use crate::gateway::Gateway;
+use crate::events::Name;
+use crate::gateway::{Gateway, now_ms};
 use crate::meta::Version;
 
 /// Runs the operation.
@@ -29,10 +31,9 @@ pub async fn run(
         version.attributes.tags.clear();
         Ok(())
     };
-    let changed = gateway
-        .meta
-        .change_version(bucket.id, input.key.into_bytes(), Some(version.version_id), change)
-        .await?;
+    let events = announce::of(gateway, caller, &bucket, &input.key, &[Name::TaggingDelete]);
+    let place = (bucket.id, input.key.into_bytes(), Some(version.version_id));
+    let changed = gateway.meta.change_version_and_tell(place, events, now_ms(), change).await?;
     let output = DeleteObjectTaggingOutput { version_id: super::version_id(&bucket, &changed) };
     Ok(S3Response::with_status(output, http::StatusCode::NO_CONTENT))
 }

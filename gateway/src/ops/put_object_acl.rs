@@ -7,9 +7,11 @@ use s3s::{S3Request, S3Response, S3Result};
 
 use super::access::{self, Ask};
 use super::acls;
+use super::announce;
 use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
-use crate::gateway::Gateway;
+use crate::events::Name;
+use crate::gateway::{Gateway, now_ms};
 use crate::meta::{Version, canonical_id};
 
 /// Runs the operation.
@@ -37,9 +39,8 @@ pub async fn run(
         version.attributes.acl = Some(acl);
         Ok(())
     };
-    gateway
-        .meta
-        .change_version(bucket.id, input.key.into_bytes(), Some(version.version_id), change)
-        .await?;
+    let events = announce::of(gateway, caller, &bucket, &input.key, &[Name::AclPut]);
+    let place = (bucket.id, input.key.into_bytes(), Some(version.version_id));
+    gateway.meta.change_version_and_tell(place, events, now_ms(), change).await?;
     Ok(S3Response::new(PutObjectAclOutput::default()))
 }

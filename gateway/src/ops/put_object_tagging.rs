@@ -6,10 +6,12 @@ use s3s::dto::{PutObjectTaggingInput, PutObjectTaggingOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::access::{self, Ask};
+use super::announce;
 use super::tags;
 use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
-use crate::gateway::Gateway;
+use crate::events::Name;
+use crate::gateway::{Gateway, now_ms};
 use crate::meta::Version;
 
 /// Runs the operation.
@@ -31,9 +33,8 @@ pub async fn run(
         version.attributes.tags = kept;
         Ok(())
     };
-    let changed = gateway
-        .meta
-        .change_version(bucket.id, input.key.into_bytes(), Some(version.version_id), change)
-        .await?;
+    let events = announce::of(gateway, caller, &bucket, &input.key, &[Name::TaggingPut]);
+    let place = (bucket.id, input.key.into_bytes(), Some(version.version_id));
+    let changed = gateway.meta.change_version_and_tell(place, events, now_ms(), change).await?;
     Ok(S3Response::new(PutObjectTaggingOutput { version_id: super::version_id(&bucket, &changed) }))
 }

@@ -1,10 +1,12 @@
 //! gateway.toml.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use erasure::Scheme;
 use gateway::http::listener::TlsFiles;
+use gateway::webhook::{self, Webhook};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Checker, ConfigError, LedgerTable, LedgerTarget, quoted, read};
@@ -36,6 +38,17 @@ pub struct GatewayFile {
     pub buffer_mib: u64,
     pub inline_max_bytes: u64,
     pub ledger: LedgerTable,
+    pub webhooks: BTreeMap<String, WebhookTable>,
+}
+
+/// Where events may be sent, as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained in deploy/gateway.toml and Hook")]
+pub struct WebhookTable {
+    pub url: String,
+    pub secret_file: Option<PathBuf>,
+    pub private: bool,
 }
 
 impl Default for GatewayFile {
@@ -59,6 +72,7 @@ impl Default for GatewayFile {
             buffer_mib: 256,
             inline_max_bytes: 4096,
             ledger: LedgerTable { id: String::new(), addr: "127.0.0.1:4400".into() },
+            webhooks: BTreeMap::new(),
         }
     }
 }
@@ -100,6 +114,20 @@ pub struct GatewayConfig {
     pub inline_max_bytes: u64,
     /// The network's ledger.
     pub ledger: LedgerTarget,
+    /// Where events may be sent, by name.
+    pub webhooks: BTreeMap<String, Hook>,
+}
+
+/// Where events may be sent. Its URL is one; whether it may be reached is
+/// looked at when the gateway starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Where.
+    pub url: String,
+    /// What events are signed with.
+    pub secret_file: Option<PathBuf>,
+    /// Whether its name may lead to a private address.
+    pub private: bool,
 }
 
 impl GatewayConfig {
@@ -157,6 +185,7 @@ impl GatewayFile {
                 INLINE_MAX,
             )?,
             ledger: checker.ledger(&self.ledger)?,
+            webhooks: check_webhooks(checker, self.webhooks)?,
         })
     }
 }
@@ -176,6 +205,29 @@ fn check_tls(
             checker.refuse("tls_key", "\"\"", "is empty, but tls_cert is not: write both")
         }
     }
+}
+
+/// A name and a URL each. What is wrong with a URL is not shown: it may hold a
+/// token.
+fn check_webhooks(
+    checker: Checker<'_>,
+    tables: BTreeMap<String, WebhookTable>,
+) -> Result<BTreeMap<String, Hook>, ConfigError> {
+    let mut hooks = BTreeMap::new();
+    for (name, WebhookTable { url, secret_file, private }) in tables {
+        if let Err(error) = webhook::check_name(&name) {
+            return checker.refuse("webhooks", quoted(&name), error.to_string());
+        }
+        if Webhook::parse(&url, webhook::Options::default()).is_err() {
+            return checker.refuse(
+                "webhooks",
+                quoted(&name),
+                "has no good url: write http://HOST[:PORT]/PATH, not link-local".to_owned(),
+            );
+        }
+        hooks.insert(name, Hook { url, secret_file, private });
+    }
+    Ok(hooks)
 }
 
 /// One shard above the read threshold is the least that survives a loss.

@@ -28,7 +28,7 @@ use thiserror::Error;
 use protocol::LedgerId;
 
 pub use crate::config::address::{Address, AddressError, ResolveError};
-pub use crate::config::gateway::{GatewayConfig, GatewayFile, is_region};
+pub use crate::config::gateway::{GatewayConfig, GatewayFile, Hook, is_region};
 pub use crate::config::ledger::{LedgerConfig, LedgerFile};
 pub use crate::config::node::{NodeConfig, NodeFile};
 

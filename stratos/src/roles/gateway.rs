@@ -1,13 +1,15 @@
 //! A gateway as a process.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use erasure::Engine;
-use gateway::GatewayServer;
+use gateway::webhook::{self, Webhook};
+use gateway::{GatewayServer, UpkeepSettings};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::signals::Signals;
-use crate::config::GatewayConfig;
+use crate::config::{GatewayConfig, Hook};
 use crate::endpoint::Endpoint;
 use crate::exit::Failure;
 use crate::roles::{resolve, serve, unless_stopped};
@@ -77,7 +79,10 @@ fn settings(
         cors_origins: config.cors_origins,
         allow_form_signature_v2: config.allow_form_signature_v2,
         kms_keys: config.kms_keys,
-        upkeep: gateway::settings::UpkeepSettings::default(),
+        upkeep: UpkeepSettings {
+            webhooks: webhooks(config.webhooks)?,
+            ..UpkeepSettings::default()
+        },
         max_connections: usize::try_from(config.max_connections).map_err(too_large)?,
         buffer_bytes: usize::try_from(config.buffer_bytes).map_err(too_large)?,
         inline_max: usize::try_from(config.inline_max_bytes).map_err(too_large)?,
@@ -85,4 +90,23 @@ fn settings(
         upload_lease: UPLOAD_LEASE,
         ledger,
     })
+}
+
+/// Reads the secrets of webhooks.
+fn webhooks(hooks: BTreeMap<String, Hook>) -> Result<BTreeMap<String, Webhook>, Failure> {
+    let mut webhooks = BTreeMap::new();
+    for (name, hook) in hooks {
+        let mut options = webhook::Options { secret: None, may_be_private: hook.private };
+        if let Some(path) = &hook.secret_file {
+            let secret = std::fs::read_to_string(path).map_err(|error| {
+                let path = path.display();
+                Failure::usage(format!("the secret of webhook {name} in {path}: {error}"))
+            })?;
+            options.secret = Some(secret.trim_end().to_owned().into());
+        }
+        let webhook = Webhook::parse(&hook.url, options)
+            .map_err(|error| Failure::usage(format!("webhook {name}: {error}")))?;
+        webhooks.insert(name, webhook);
+    }
+    Ok(webhooks)
 }

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gateway::UpkeepSettings;
 use http::{HeaderValue, Method};
 use stratos::admin::AdminClient;
 use stratos::client::{Body, ClientError, Request, S3Client};
@@ -42,10 +43,19 @@ impl World {
         Self::start_as(Fixed::default(), Some(Vec::new())).await
     }
 
+    /// The same with lifecycles, events and logs of its own.
+    pub async fn start_with_upkeep(upkeep: UpkeepSettings) -> Self {
+        Self::start_by(|options| ClusterOptions { upkeep, ..options }).await
+    }
+
     async fn start_as(fixed: Fixed, tls: Option<Vec<String>>) -> Self {
+        Self::start_by(|options| ClusterOptions { tls, fixed, ..options }).await
+    }
+
+    async fn start_by(change: impl FnOnce(ClusterOptions) -> ClusterOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (dir, listen) = (folder.path().join("data"), "127.0.0.1:0".parse().unwrap());
-        let options = ClusterOptions { tls, fixed, ..ClusterOptions::new(dir, listen) };
+        let options = change(ClusterOptions::new(dir, listen));
         let cluster = Cluster::start(options.clone()).await.unwrap();
         let (s3, admin) = clients(&cluster);
         s3.create_bucket(BUCKET).await.unwrap();
