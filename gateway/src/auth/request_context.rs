@@ -4,12 +4,12 @@
 //! the key that is named after it and no other: who asks, from where and when
 //! are taken from what the server knows.
 //!
-//! Not here: keys that need the object or a parsed header (tags, the source of
-//! a copy); operations add these with what they have parsed.
+//! Not here: tags; operations add these with what they have parsed.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html>
 
 use http::HeaderMap;
+use s3s::dto::CopySource;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -25,7 +25,6 @@ const HEADERS: &[(&str, &str)] = &[
     ("if-none-match", "s3:if-none-match"),
     ("x-amz-acl", "s3:x-amz-acl"),
     ("x-amz-content-sha256", "s3:x-amz-content-sha256"),
-    ("x-amz-copy-source", "s3:x-amz-copy-source"),
     ("x-amz-grant-full-control", "s3:x-amz-grant-full-control"),
     ("x-amz-grant-read", "s3:x-amz-grant-read"),
     ("x-amz-grant-read-acp", "s3:x-amz-grant-read-acp"),
@@ -75,9 +74,22 @@ pub fn of(
             context.add(key, value.as_str());
         }
     }
+    add_copy_source(&mut context, headers);
     add_caller(&mut context, caller);
     add_time(&mut context, now_ms);
     context
+}
+
+/// The source of a copy as `bucket/key`, however it is written: the same parser
+/// reads it for the operation, so no spelling gets around a condition. What it
+/// cannot read is no source, and the operation refuses it.
+fn add_copy_source(context: &mut Context, headers: &HeaderMap) {
+    for value in headers.get_all("x-amz-copy-source") {
+        let source = value.to_str().ok().and_then(|text| CopySource::parse(text).ok());
+        if let Some(CopySource::Bucket { bucket, key, .. }) = source {
+            context.add("s3:x-amz-copy-source", format!("{bucket}/{key}"));
+        }
+    }
 }
 
 fn add_caller(context: &mut Context, caller: &Caller) {
@@ -220,5 +232,18 @@ mod tests {
         expected.set("s3:requestobjecttag/b", "2");
         expected.set("s3:existingobjecttag/a", "3");
         assert_eq!(tagged, expected);
+    }
+
+    #[test]
+    fn z09_the_source_of_a_copy_is_the_same_in_every_spelling() {
+        for spelling in
+            ["b/a/x y", "/b/a/x y", "b/a/x%20y", "/%62/%61%2Fx%20y", "b/a/x%20y?versionId=1"]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-amz-copy-source", HeaderValue::from_str(spelling).unwrap());
+            let mut expected = of(&caller(), &HeaderMap::new(), &[], 0);
+            expected.set("s3:x-amz-copy-source", "b/a/x y");
+            assert_eq!(of(&caller(), &headers, &[], 0), expected, "{spelling}");
+        }
     }
 }

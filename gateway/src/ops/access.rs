@@ -6,7 +6,7 @@ use std::sync::Arc;
 use s3s::{S3Error, S3Result};
 
 use crate::auth::authorize::{Access, Action, Basis, ObjectAccess, bucket_arn, decide, object_arn};
-use crate::auth::identity::{Caller, Denied, Facts};
+use crate::auth::identity::{Caller, Denied};
 use crate::auth::policy::Context;
 use crate::auth::public_access::{Ownership, PublicAccessBlock};
 use crate::auth::request_context;
@@ -23,17 +23,19 @@ pub struct Ask<'a> {
     version: Option<&'a Version>,
     /// Whether it is about an object that the caller makes, and will own.
     makes: bool,
+    /// The key of which a listing would tell whether it is there.
+    listed: Option<&'a str>,
 }
 
 impl<'a> Ask<'a> {
     /// Something about the bucket itself.
     pub fn bucket(caller: &'a Caller, bucket: &'a Bucket, action: Action) -> Self {
-        Self { caller, bucket, action, key: None, version: None, makes: false }
+        Self { caller, bucket, action, key: None, version: None, makes: false, listed: None }
     }
 
     /// Something about an object.
     pub fn object(caller: &'a Caller, bucket: &'a Bucket, action: Action, key: &'a str) -> Self {
-        Self { caller, bucket, action, key: Some(key), version: None, makes: false }
+        Self { caller, bucket, action, key: Some(key), version: None, makes: false, listed: None }
     }
 
     /// The version that it is about, whose owner, ACL and tags count.
@@ -98,6 +100,9 @@ impl<'a> Ask<'a> {
             let tags = tags.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
             request_context::add_request_tags(&mut context, tags);
         }
+        if let Some(key) = self.listed {
+            context.set("s3:prefix", key);
+        }
         if let Some(version) = self.version {
             let tags = &version.attributes.tags;
             let tags = tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
@@ -160,11 +165,7 @@ pub async fn version(
     let key = ask.key.unwrap_or_default();
     let found = gateway.meta.find_version(ask.bucket.id, key.as_bytes(), version_id).await?;
     let Some(found) = found else {
-        // Asked as if the key had been listed by its whole prefix.
-        let query = vec![("prefix".to_owned(), key.to_owned())];
-        let facts = Facts { headers: ask.caller.facts.headers.clone(), query };
-        let caller = Caller { facts, ..ask.caller.clone() };
-        Ask::bucket(&caller, ask.bucket, Action::ListBucket).check()?;
+        Ask { action: Action::ListBucket, key: None, listed: ask.key, ..ask }.check()?;
         return Err(match version_id {
             Some(_) => MetaError::NoSuchVersion.into(),
             None => no_such_key(key),
