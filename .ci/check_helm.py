@@ -299,6 +299,30 @@ def check_a_digest_pins_the_image(chart, mode, values, objects):
         assert pod["containers"][0]["image"] == f"stratos@{digest}"
 
 
+def check_a_tls_secret_makes_the_s3_port_https(chart, mode, values, objects):
+    secure = chart.render({**values, "tls.secretName": "my-tls"})
+    for item in secure:
+        kubernetes_validate.validate(item, KUBERNETES, strict=True)
+    for item, pod in pods(secure):
+        container = pod["containers"][0]
+        is_s3 = role_of(item) in ("single", "gateway")
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            assert container[probe]["httpGet"]["scheme"] == ("HTTPS" if is_s3 else "HTTP")
+        secrets = [v["secret"] for v in pod.get("volumes", []) if v["name"] == "tls"]
+        assert len(secrets) == int(is_s3), secrets
+        if is_s3:
+            assert secrets[0]["secretName"] == "my-tls" and secrets[0]["defaultMode"] == 0o400
+            mount, = [m for m in container["volumeMounts"] if m["name"] == "tls"]
+            # A file mounted alone would not follow a renewal.
+            assert mount["readOnly"] and "subPath" not in mount, mount
+        if role_of(item) == "single":
+            assert "--tls" in container["args"] and mount["mountPath"] == "/data/tls"
+        if role_of(item) == "gateway":
+            text = yaml.safe_dump_all(of_kind(secure, "ConfigMap"))
+            assert f'tls_cert = "{mount["mountPath"]}/cert.pem"' in text, text
+            assert f'tls_key = "{mount["mountPath"]}/key.pem"' in text, text
+
+
 EACH_MODE = [check for name, check in sorted(globals().items()) if name.startswith("check_")]
 
 

@@ -82,3 +82,55 @@ install_tools() {
     "$(dirname "$PYTHON")/aws" --version
     "$HELM" version --short
 }
+
+# The programs and packages that .ci/clients/ tests with; js wants Node 20 or newer.
+install_client_programs() {
+    local missing=()
+    command -v restic >/dev/null || missing+=(restic)
+    command -v s3fs >/dev/null || missing+=(s3fs fuse3)
+    command -v docker-registry >/dev/null || missing+=(docker-registry)
+    command -v git >/dev/null || missing+=(git)
+    command -v chromium >/dev/null || missing+=(chromium)
+    command -v ruby >/dev/null && ruby -e "require 'aws-sdk-s3'" 2>/dev/null ||
+        missing+=(ruby ruby-aws-sdk-s3)
+    perl -MNet::Amazon::S3 -e 1 2>/dev/null || missing+=(libnet-amazon-s3-perl)
+    command -v npm >/dev/null || missing+=(nodejs npm)
+    [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+}
+
+# One venv for each section of the requirements: these pin against each other.
+install_client_venvs() {
+    local section wanted marker
+    while read -r section; do
+        wanted="$(sed -n "/^\[$section\]\$/,/^\[/{/^[^[#]/p}" .ci/clients/requirements.txt)"
+        marker="$TOOLS/venv-$section/installed"
+        [ -f "$marker" ] && [ "$(cat "$marker")" = "$wanted" ] && continue
+        rm -rf "$TOOLS/venv-$section"
+        python3 -m venv "$TOOLS/venv-$section"
+        printf '%s\n' "$wanted" >"$TOOLS/wanted.txt"
+        # A client that is not to be had here is skipped and counted.
+        if "$TOOLS/venv-$section/bin/python" -m pip install --quiet \
+            --disable-pip-version-check -r "$TOOLS/wanted.txt" </dev/null; then
+            printf '%s\n' "$wanted" >"$marker"
+        else
+            echo "the clients of section $section could not be installed" >&2
+        fi
+    done < <(sed -n 's/^\[\(.*\)\]$/\1/p' .ci/clients/requirements.txt)
+}
+
+install_client_modules() {
+    local wanted marker="$TOOLS/node/installed"
+    wanted="$(cat .ci/clients/js/package.json)"
+    [ -f "$marker" ] && [ "$(cat "$marker")" = "$wanted" ] && return
+    rm -rf "$TOOLS/node"
+    mkdir -p "$TOOLS/node"
+    cp .ci/clients/js/package.json "$TOOLS/node/"
+    npm install --prefix "$TOOLS/node" --no-audit --no-fund --loglevel=error
+    printf '%s\n' "$wanted" >"$marker"
+}
+
+install_clients() {
+    install_client_programs
+    install_client_venvs
+    install_client_modules
+}

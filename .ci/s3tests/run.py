@@ -235,7 +235,9 @@ def main():
 
 def open_network(chosen, context, scheme):
     if chosen.data is None:
-        options = OWN_NETWORK + tuple(chosen.up_option)
+        options = OWN_NETWORK + ("--lifecycle-day", f"{chosen.day}s") + tuple(chosen.up_option)
+        for key in chosen.kms_keys.split(","):
+            options += ("--kms-key", key)
         options += ("--tls",) if scheme == "https" else ()
         network = Network(context, f"network-{scheme}", *options)
         network.start()

@@ -385,8 +385,18 @@ pub struct Upload {
     pub created_ms: Millis,
     /// What the object will have.
     pub attributes: Attributes,
+    /// What will protect it, and whose it will be.
+    pub promised: Promised,
+}
+
+/// What an upload will make of its object besides its attributes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Promised {
     /// What will protect it.
     pub lock: Lock,
+    /// Whose it will be; `None` is anybody's.
+    pub owner: Option<AccountId>,
 }
 
 /// A part of a multipart upload, and when it came.

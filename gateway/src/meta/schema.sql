@@ -152,7 +152,7 @@ CREATE TABLE uploads (
     ended_ms    BIGINT NOT NULL,         -- kept for a day after that
     request     TEXT NOT NULL,           -- of a completed one: the hash of its list of parts
     result      TEXT NOT NULL,           -- and its answer, for repeats
-    lock        TEXT NOT NULL DEFAULT '{}' -- JSON: the object lock that the object will have
+    lock        TEXT NOT NULL DEFAULT '{}' -- JSON: lock and owner that the object will have
 ) WITHOUT ROWID;
 CREATE INDEX uploads_ended ON uploads (ended_ms) WHERE state <> 0;
 CREATE INDEX uploads_open ON uploads (bucket, key, id) WHERE state = 0;

@@ -480,7 +480,7 @@ async fn a_completed_upload_is_one_version_and_completing_it_again_answers_the_s
         account: Some(ANN),
         created_ms: 1,
         attributes: Attributes::default(),
-        lock: Lock::default(),
+        promised: Promised::default(),
     };
     world.meta.begin_upload(upload).await.unwrap();
     // Part 2 is sent twice, part 3 is not used.

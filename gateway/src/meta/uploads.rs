@@ -86,7 +86,7 @@ pub(super) fn upload(row: &SqliteRow) -> Result<Upload, MetaError> {
         },
         created_ms: row.get(4),
         attributes: json(row.get(5))?,
-        lock: json(row.get(6))?,
+        promised: json(row.get(6))?,
     })
 }
 
@@ -115,7 +115,7 @@ impl Meta {
                     .bind(new.account.map_or_else(Vec::new, |account| account.0.to_vec()))
                     .bind(new.created_ms)
                     .bind(to_json(&new.attributes))
-                    .bind(to_json(&new.lock))
+                    .bind(to_json(&new.promised))
                     .bind(new.bucket)
                     .execute(tx)
                     .await?;
@@ -301,8 +301,8 @@ async fn complete(
             size: parts.iter().map(|part| part.size).sum(),
             etag,
             attributes,
-            owner: found.account,
-            lock: found.lock,
+            owner: found.promised.owner,
+            lock: found.promised.lock,
             entropy: request.entropy,
             parts: parts.into_iter().map(Placed::Shared).collect(),
             precondition: request.precondition.clone(),

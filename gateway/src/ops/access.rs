@@ -6,7 +6,7 @@ use std::sync::Arc;
 use s3s::{S3Error, S3Result};
 
 use crate::auth::authorize::{Access, Action, Basis, ObjectAccess, bucket_arn, decide, object_arn};
-use crate::auth::identity::{Caller, Denied};
+use crate::auth::identity::{Caller, Denied, Facts};
 use crate::auth::policy::Context;
 use crate::auth::public_access::{Ownership, PublicAccessBlock};
 use crate::auth::request_context;
@@ -160,7 +160,11 @@ pub async fn version(
     let key = ask.key.unwrap_or_default();
     let found = gateway.meta.find_version(ask.bucket.id, key.as_bytes(), version_id).await?;
     let Some(found) = found else {
-        Ask { action: Action::ListBucket, key: None, ..ask }.check()?;
+        // Asked as if the key had been listed by its whole prefix.
+        let query = vec![("prefix".to_owned(), key.to_owned())];
+        let facts = Facts { headers: ask.caller.facts.headers.clone(), query };
+        let caller = Caller { facts, ..ask.caller.clone() };
+        Ask::bucket(&caller, ask.bucket, Action::ListBucket).check()?;
         return Err(match version_id {
             Some(_) => MetaError::NoSuchVersion.into(),
             None => no_such_key(key),

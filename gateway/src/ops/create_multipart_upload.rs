@@ -13,7 +13,7 @@ use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::error::refuse;
 use crate::gateway::{Gateway, now_ms};
-use crate::meta::{Checksum, ChecksumAlgorithm, ChecksumKind, Upload};
+use crate::meta::{Checksum, ChecksumAlgorithm, ChecksumKind, Promised, Upload};
 
 /// Runs the operation.
 pub async fn run(
@@ -37,10 +37,10 @@ pub async fn run(
         id: hex::encode(protocol::keys::random::<16>()),
         bucket: bucket.id,
         key: input.key.clone().into_bytes(),
-        account: wanted.owner,
+        account: caller.identity.account,
         created_ms: now,
         attributes,
-        lock: wanted.lock,
+        promised: Promised { lock: wanted.lock, owner: wanted.owner },
     };
     gateway.meta.begin_upload(upload.clone()).await?;
     let checksum = upload.attributes.checksum;

@@ -172,10 +172,8 @@ translate! {
     get_bucket_tagging: GetBucketTaggingInput => GetBucketTaggingOutput,
     get_bucket_versioning: GetBucketVersioningInput => GetBucketVersioningOutput,
     get_bucket_website: GetBucketWebsiteInput => GetBucketWebsiteOutput,
-    get_bucket_notification_configuration:
-        GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput,
-    put_bucket_notification_configuration:
-        PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput,
+    get_bucket_notification_configuration: GetBucketNotificationConfigurationInput => GetBucketNotificationConfigurationOutput,
+    put_bucket_notification_configuration: PutBucketNotificationConfigurationInput => PutBucketNotificationConfigurationOutput,
     get_object_attributes: GetObjectAttributesInput => GetObjectAttributesOutput,
     get_object_acl: GetObjectAclInput => GetObjectAclOutput,
     get_object_legal_hold: GetObjectLegalHoldInput => GetObjectLegalHoldOutput,

@@ -101,23 +101,44 @@ securityContext:
     type: RuntimeDefault
 {{- end -}}
 
-{{/* The three probes, on the named HTTP port. Live: the process works. Ready: it can serve. */}}
+{{/*
+The three probes, on the named HTTP port: (list "port" "HTTP or HTTPS").
+Live: the process works. Ready: it can serve.
+*/}}
 {{- define "stratos.probes" -}}
+{{- $get := printf "port: %s, scheme: %s" (index . 0) (index . 1) -}}
 startupProbe:
-  httpGet: {path: /health/live, port: {{ . }}}
+  httpGet: {path: /health/live, {{ $get }}}
   periodSeconds: 2
   timeoutSeconds: 2
   failureThreshold: 90
 livenessProbe:
-  httpGet: {path: /health/live, port: {{ . }}}
+  httpGet: {path: /health/live, {{ $get }}}
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
-  httpGet: {path: /health/ready, port: {{ . }}}
+  httpGet: {path: /health/ready, {{ $get }}}
   periodSeconds: 5
   timeoutSeconds: 3
   failureThreshold: 2
+{{- end -}}
+
+{{/* What the S3 port speaks. */}}
+{{- define "stratos.s3Scheme" -}}
+{{- ternary "HTTPS" "HTTP" (ne .Values.tls.secretName "") -}}
+{{- end -}}
+
+{{/*
+Certificate and key as cert.pem and key.pem. The whole folder is mounted: single
+files would not follow a renewal.
+*/}}
+{{- define "stratos.tlsVolume" -}}
+- name: tls
+  secret:
+    secretName: {{ .Values.tls.secretName }}
+    defaultMode: 0400
+    items: [{key: tls.crt, path: cert.pem}, {key: tls.key, path: key.pem}]
 {{- end -}}
 
 {{/* The pod is taken out of the service first; only then it is told to stop. */}}

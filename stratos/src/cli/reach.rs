@@ -40,8 +40,9 @@ impl Reach {
 /// Whom to believe behind `--endpoint https://...`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct CaBundle {
-    /// Certificates (PEM) that vouch for an https endpoint [default: those of the system]
-    #[arg(long, value_name = "FILE", env = "AWS_CA_BUNDLE", requires = "endpoint")]
+    /// Certificates (PEM) that vouch for an https endpoint [default: $AWS_CA_BUNDLE, or those
+    /// of the system]
+    #[arg(long, value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
 }
 
@@ -51,7 +52,9 @@ impl CaBundle {
         if !client.endpoint().starts_with("https://") {
             return Ok(client);
         }
-        let file = self.ca_bundle.as_deref().unwrap_or(Path::new(SYSTEM_BUNDLE));
-        Ok(client.trusting(Trust::issuers(file)?))
+        // Not by clap: a variable that is set would count as a flag that is given.
+        let named = std::env::var_os("AWS_CA_BUNDLE").map(PathBuf::from);
+        let file = self.ca_bundle.as_deref().or(named.as_deref());
+        Ok(client.trusting(Trust::issuers(file.unwrap_or(Path::new(SYSTEM_BUNDLE)))?))
     }
 }

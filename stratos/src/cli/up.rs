@@ -192,8 +192,7 @@ stratos is up: {nodes} nodes, scheme {scheme}, data in {dir}
   admin       {admin_endpoint}
 {fact}
 aws-cli:
-{aws}\
-  export AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY='{secret}' AWS_DEFAULT_REGION={region}
+{aws}  export AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY='{secret}' AWS_DEFAULT_REGION={region}
   aws --endpoint-url {endpoint} s3 mb s3://photos
 
 rclone:

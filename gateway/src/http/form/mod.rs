@@ -37,6 +37,7 @@ use parser::Parser;
 use policy::{Policy, Sizes};
 use signature::{Rules, Signed};
 
+use crate::access_log::Noted;
 use crate::auth::identity::{AuthKind, Caller, Facts, Identity};
 use crate::error::refuse;
 use crate::gateway::Gateway;
@@ -86,6 +87,7 @@ pub async fn run(gateway: &Arc<Gateway>, form: Form<'_>) -> S3Result<HttpRespons
     let auth = if identity.is_anonymous() { AuthKind::Anonymous } else { AuthKind::Form };
     let facts = Facts { headers: headers.clone(), query: Vec::new() };
     let caller = Arc::new(Caller { identity, auth, facts, ..caller.clone() });
+    Noted::caller(&parts.extensions, &caller);
     let mut request = put_request(parts, input, headers);
     request.extensions.insert(caller.clone());
     request.extensions.insert(OpenEnded { at_most: len.min(sizes.max).min(BODY_MAX) });

@@ -14,6 +14,7 @@ use s3s::{HttpError, HttpResponse, StdError};
 use tower::Service;
 
 use super::{Form, Incoming, is_form, run};
+use crate::access_log::Noted;
 use crate::auth::identity::Caller;
 use crate::gateway::Gateway;
 use crate::http::guard::Domains;
@@ -64,7 +65,9 @@ where
             let base = base(&parts, caller.secure);
             let form = Form { parts: &parts, bucket: &bucket, base: &base, caller: &caller, body };
             let _timer = gateway.metrics.operation("post_object");
-            Ok(run(&gateway, form).await.unwrap_or_else(into_response))
+            let done = run(&gateway, form).await;
+            Noted::end(parts.extensions.get::<Noted>().cloned(), done.as_ref().err());
+            Ok(done.unwrap_or_else(into_response))
         };
         answer.boxed()
     }

@@ -284,6 +284,9 @@ impl Tail {
                 }
                 continue;
             }
+            if line.contains(char::is_control) {
+                return Err(ChunkError::Trailers);
+            }
             let (name, value) = line.split_once(':').ok_or(ChunkError::Trailers)?;
             tail.add(name.trim().to_ascii_lowercase(), value.trim(), empty > 0)?;
         }

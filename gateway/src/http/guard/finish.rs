@@ -58,6 +58,10 @@ impl Exchange {
             None if text.trim().is_empty() => bare(status),
             None => return None,
         };
+        // The call service wrote the whole of it.
+        if text.contains("<ErrorResponse ") {
+            return None;
+        }
         let code = between(&inner, "<Code>", "</Code>").unwrap_or("InternalError").to_owned();
         let mut inner = without(&inner, &["Resource", "RequestId", "HostId"]);
         if status == StatusCode::INTERNAL_SERVER_ERROR {
@@ -82,6 +86,11 @@ impl Exchange {
         }
         push_tail(&mut xml, &self.resource, &self.ids);
         xml.push_str("</Error>");
+        if self.is_sts {
+            // Its clients look for the error one level below.
+            xml = xml.replacen("<Error>", "<ErrorResponse><Error><Type>Sender</Type>", 1);
+            xml.push_str("</ErrorResponse>");
+        }
         Some(xml)
     }
 }
@@ -93,12 +102,20 @@ fn with_legal_xml(mut response: HttpResponse) -> HttpResponse {
     let body = response.body().bytes().filter(|_| is_xml);
     let Some(body) = body else { return response };
     if let Ok(text) = std::str::from_utf8(&body)
-        && let Cow::Owned(legal) = legal_xml(text)
+        && let Cow::Owned(legal) = bare_tags(legal_xml(text))
     {
         response.headers_mut().remove(CONTENT_LENGTH);
         *response.body_mut() = Body::from(legal);
     }
     response
+}
+
+/// In this document alone S3 writes entity tags without quotes.
+fn bare_tags(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains("<GetObjectAttributesResponse") {
+        return text;
+    }
+    Cow::Owned(text.replace("<ETag>&quot;", "<ETag>").replace("&quot;</ETag>", "</ETag>"))
 }
 
 fn without_body(mut response: HttpResponse) -> HttpResponse {
@@ -283,6 +300,19 @@ mod tests {
             let want = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message><Resource>";
             assert!(text(&response).contains(want), "{body:?}: {}", text(&response));
         }
+    }
+
+    #[test]
+    fn errors_of_the_token_service_have_its_form() {
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        let exchange = Exchange::new(&parts("POST", "/", &[("host", "h"), form]));
+        let refused = answer(403, "<Error><Code>AccessDenied</Code><Message>no</Message></Error>");
+        let refused = text(&exchange.finish(refused));
+        let want = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>";
+        assert!(refused.contains(want), "{refused}");
+        assert!(refused.ends_with("</Error></ErrorResponse>"), "{refused}");
+        let whole = "<ErrorResponse xmlns=\"x\"><Error><Code>C</Code></Error></ErrorResponse>";
+        assert_eq!(text(&exchange.finish(answer(400, whole))), whole);
     }
 
     #[test]

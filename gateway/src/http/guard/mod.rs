@@ -56,7 +56,7 @@ use chunks::Seal;
 use claim::Door;
 use credentials::Credentials;
 use payload::Payload;
-use target::Target;
+use target::{Level, Target};
 
 use crate::auth::credentials::{CredentialError, Resolved};
 use crate::auth::identity::Caller;
@@ -211,6 +211,9 @@ pub struct Exchange {
     pub ids: RequestIds,
     method: Method,
     resource: String,
+    /// Whether the client speaks to the token service, whose errors have
+    /// another form.
+    is_sts: bool,
 }
 
 impl Exchange {
@@ -218,6 +221,7 @@ impl Exchange {
     pub fn new(parts: &Parts) -> Self {
         Self {
             ids: RequestIds::random(),
+            is_sts: parts.uri.path() == "/" && routes::is_sts(parts, Level::Root),
             method: parts.method.clone(),
             resource: parts.uri.path().to_owned(),
         }

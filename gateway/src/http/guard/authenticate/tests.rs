@@ -165,8 +165,10 @@ proptest! {
             // Another spelling of the same request is the same request.
             if let Ok(caller) = sender(&changed) {
                 if caller.identity.is_anonymous() {
-                    // The question mark was lost, and all behind it is a key.
-                    prop_assert!(presigned && changed.uri.query().is_none());
+                    // The question mark was lost, and all behind it is a key; or
+                    // a hash came in, and what is behind it is gone.
+                    let query = changed.uri.query().unwrap_or_default();
+                    prop_assert!(presigned && !query.contains("X-Amz-Signature="));
                     continue;
                 }
                 prop_assert_eq!(meaning(&changed), meaning(&parts));

@@ -158,10 +158,14 @@ proptest! {
         let at = at.index(body.len() + 1);
         body.insert(at, byte);
         // Zeros before a size, and spaces around a trailer, say nothing.
-        let is_nothing = matches!(byte, b'0' | b' ' | b'\t' | 0xb | 0xc | b'\n' | b'\r');
-        if let Ok(read) = framed.read(&body) {
-            prop_assert!(is_nothing, "{byte} at {at}");
-            prop_assert_eq!(read, framed.read(&framed.body()).unwrap());
+        let is_nothing = matches!(byte, b'0' | b' ' | b'\n' | b'\r');
+        if let Ok((out, trailers)) = framed.read(&body) {
+            let (payload, sent) = framed.read(&framed.body()).unwrap();
+            prop_assert!(out == payload);
+            // A trailer that nobody signed is a checksum, which is wrong now.
+            let is_unsigned = framed.seed.is_none() && framed.has_trailer;
+            prop_assert!(is_nothing || is_unsigned, "{byte} at {at}");
+            prop_assert!(trailers == sent || is_unsigned, "{byte} at {at}");
         }
     }
 
@@ -171,8 +175,9 @@ proptest! {
         a in any::<Index>(),
         b in any::<Index>(),
     ) {
-        let (a, b) = (a.index(framed.chunks.len()), b.index(framed.chunks.len()));
-        prop_assume!(a != b);
+        let count = framed.chunks.len();
+        let a = a.index(count);
+        let b = (a + 1 + b.index(count - 1)) % count;
         let mut other = framed.chunks.clone();
         other.swap(a, b);
         let body = [other.concat(), framed.tail.clone()].concat();
@@ -302,6 +307,7 @@ fn s08_broken_framing_is_refused() {
             ChunkError::Trailers,
         ),
         ("1\r\nA\r\n0\r\nX\r\n\r\n", ChunkError::Trailers),
+        ("1\r\nA\r\n0\r\nx-amz-checksum-crc32c:a\u{1b}\r\n\r\n", ChunkError::Trailers),
     ] {
         assert_eq!(read(body.as_bytes()), Err(want), "{body:?}");
     }
