@@ -1,3 +1,4 @@
+use s3s::dto::{PartitionedPrefix, SimplePrefix, TargetGrant, TargetObjectKeyFormat};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -11,8 +12,8 @@ fn code<T: DeserializeOwned>(document: Value, check: impl Fn(&T) -> S3Result<()>
 
 #[test]
 fn cors_rules() {
-    let verdict = |rules: Value| code(json!({"CORSRules": rules}), cors);
-    let rule = |method: &str, origin: &str| json!({"AllowedMethods": [method], "AllowedOrigins": [origin]});
+    let verdict = |rules: Value| code(json!({"cors_rules": rules}), cors);
+    let rule = |method: &str, origin: &str| json!({"allowed_methods": [method], "allowed_origins": [origin]});
     assert_eq!(verdict(json!([rule("GET", "https://*.test")])), "");
     assert_eq!(verdict(json!(vec![rule("PUT", "*"); 100])), "");
     assert_eq!(verdict(json!(vec![rule("PUT", "*"); 101])), "MalformedXML");
@@ -21,23 +22,26 @@ fn cors_rules() {
     assert_eq!(verdict(json!([rule("OPTIONS", "*")])), "InvalidRequest");
     assert_eq!(verdict(json!([rule("GET", "http://*.*")])), "InvalidRequest");
     assert_eq!(verdict(json!([rule("GET", "a\r\nb")])), "InvalidArgument");
-    let headers = json!([{"AllowedMethods": ["GET"], "AllowedOrigins": ["*"],
-        "AllowedHeaders": ["x-*-*"]}]);
+    let headers = json!([{"allowed_methods": ["GET"], "allowed_origins": ["*"],
+        "allowed_headers": ["x-*-*"]}]);
     assert_eq!(verdict(headers), "InvalidRequest");
-    let none = json!([{"AllowedMethods": [], "AllowedOrigins": ["*"]}]);
+    let none = json!([{"allowed_methods": [], "allowed_origins": ["*"]}]);
     assert_eq!(verdict(none), "MalformedXML");
 }
 
 #[test]
 fn default_encryption() {
-    let by = |default: Value| json!({"ApplyServerSideEncryptionByDefault": default});
-    let verdict = |rules: Value| code(json!({"Rules": rules}), encryption);
-    let aes = by(json!({"SSEAlgorithm": "AES256"}));
+    let by = |default: Value| json!({"apply_server_side_encryption_by_default": default});
+    let verdict = |rules: Value| code(json!({"rules": rules}), encryption);
+    let aes = by(json!({"sse_algorithm": "AES256"}));
     assert_eq!(verdict(json!([aes])), "");
-    assert_eq!(verdict(json!([by(json!({"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "k"}))])), "");
-    let both = by(json!({"SSEAlgorithm": "AES256", "KMSMasterKeyID": "k"}));
+    assert_eq!(
+        verdict(json!([by(json!({"sse_algorithm": "aws:kms", "kms_master_key_id": "k"}))])),
+        ""
+    );
+    let both = by(json!({"sse_algorithm": "AES256", "kms_master_key_id": "k"}));
     assert_eq!(verdict(json!([both])), "InvalidArgument");
-    assert_eq!(verdict(json!([by(json!({"SSEAlgorithm": "rot13"}))])), "MalformedXML");
+    assert_eq!(verdict(json!([by(json!({"sse_algorithm": "rot13"}))])), "MalformedXML");
     assert_eq!(verdict(json!([aes, aes])), "MalformedXML");
     assert_eq!(verdict(json!([{}])), "MalformedXML");
 }
@@ -45,68 +49,73 @@ fn default_encryption() {
 #[test]
 fn websites() {
     let verdict = |document: Value| code(document, website);
-    let site = |rule: Value| json!({"IndexDocument": {"Suffix": "i"}, "RoutingRules": [rule]});
-    assert_eq!(verdict(json!({"IndexDocument": {"Suffix": "index.html"}})), "");
-    assert_eq!(verdict(json!({"RedirectAllRequestsTo": {"HostName": "a.test"}})), "");
+    let site = |rule: Value| json!({"index_document": {"suffix": "i"}, "routing_rules": [rule]});
+    assert_eq!(verdict(json!({"index_document": {"suffix": "index.html"}})), "");
+    assert_eq!(verdict(json!({"redirect_all_requests_to": {"host_name": "a.test"}})), "");
     assert_eq!(verdict(json!({})), "InvalidArgument");
-    assert_eq!(verdict(json!({"IndexDocument": {"Suffix": "a/b"}})), "InvalidArgument");
-    assert_eq!(verdict(json!({"IndexDocument": {"Suffix": ""}})), "InvalidArgument");
-    let both = json!({"IndexDocument": {"Suffix": "i"},
-        "RedirectAllRequestsTo": {"HostName": "a.test"}});
+    assert_eq!(verdict(json!({"index_document": {"suffix": "a/b"}})), "InvalidArgument");
+    assert_eq!(verdict(json!({"index_document": {"suffix": ""}})), "InvalidArgument");
+    let both = json!({"index_document": {"suffix": "i"},
+        "redirect_all_requests_to": {"host_name": "a.test"}});
     assert_eq!(verdict(both), "InvalidRequest");
-    let to = |protocol: &str| json!({"RedirectAllRequestsTo": {"HostName": "a.test", "Protocol": protocol}});
+    let to = |protocol: &str| json!({"redirect_all_requests_to": {"host_name": "a.test", "protocol": protocol}});
     assert_eq!(verdict(to("https")), "");
     assert_eq!(verdict(to("javascript")), "InvalidArgument");
-    let good = json!({"Condition": {"HttpErrorCodeReturnedEquals": "404"},
-        "Redirect": {"HttpRedirectCode": "302", "ReplaceKeyWith": "x"}});
+    let good = json!({"condition": {"http_error_code_returned_equals": "404"},
+        "redirect": {"http_redirect_code": "302", "replace_key_with": "x"}});
     assert_eq!(verdict(site(good)), "");
     for redirect in [
-        json!({"HttpRedirectCode": "200"}),
-        json!({"HttpRedirectCode": "300"}),
-        json!({"HttpRedirectCode": "x"}),
-        json!({"Protocol": "ftp"}),
-        json!({"ReplaceKeyWith": "a", "ReplaceKeyPrefixWith": "b"}),
+        json!({"http_redirect_code": "200"}),
+        json!({"http_redirect_code": "300"}),
+        json!({"http_redirect_code": "x"}),
+        json!({"protocol": "ftp"}),
+        json!({"replace_key_with": "a", "replace_key_prefix_with": "b"}),
     ] {
-        let rule = json!({"Redirect": redirect});
+        let rule = json!({"redirect": redirect});
         assert_eq!(verdict(site(rule.clone())), "InvalidArgument", "{rule}");
     }
-    let success = json!({"Condition": {"HttpErrorCodeReturnedEquals": "200"}, "Redirect": {}});
+    let success = json!({"condition": {"http_error_code_returned_equals": "200"}, "redirect": {}});
     assert_eq!(verdict(site(success)), "InvalidArgument");
 }
 
 #[test]
 fn words_of_small_configurations() {
-    assert_eq!(code(json!({"Payer": "Requester"}), payer), "");
-    assert_eq!(code(json!({"Payer": "Nobody"}), payer), "MalformedXML");
-    assert_eq!(code(json!({"Status": "Suspended"}), accelerate), "");
-    assert_eq!(code(json!({"Status": "on"}), accelerate), "MalformedXML");
+    assert_eq!(code(json!({"payer": "Requester"}), payer), "");
+    assert_eq!(code(json!({"payer": "Nobody"}), payer), "MalformedXML");
+    assert_eq!(code(json!({"status": "Suspended"}), accelerate), "");
+    assert_eq!(code(json!({"status": "on"}), accelerate), "MalformedXML");
     assert_eq!(code(json!({}), accelerate), "MalformedXML");
-    let of = |rules: Value| {
-        let document: OwnershipControls = serde_json::from_value(json!({"Rules": rules})).unwrap();
-        ownership(&document).ok()
+    let of = |names: &[&'static str]| {
+        let rule = |name: &&'static str| OwnershipControlsRule {
+            object_ownership: ObjectOwnership::from_static(name),
+        };
+        ownership(&OwnershipControls { rules: names.iter().map(rule).collect() }).ok()
     };
-    let rule = |name: &str| json!({"ObjectOwnership": name});
-    assert_eq!(of(json!([rule("BucketOwnerEnforced")])), Some(Ownership::BucketOwnerEnforced));
-    assert_eq!(of(json!([rule("bucketOwnerEnforced")])), None);
-    assert_eq!(of(json!([rule("ObjectWriter"), rule("ObjectWriter")])), None);
-    assert_eq!(of(json!([])), None);
+    assert_eq!(of(&["BucketOwnerEnforced"]), Some(Ownership::BucketOwnerEnforced));
+    assert_eq!(of(&["bucketOwnerEnforced"]), None);
+    assert_eq!(of(&["ObjectWriter", "ObjectWriter"]), None);
+    assert_eq!(of(&[]), None);
 }
 
 #[test]
 fn what_logs_cannot_be_is_refused() {
-    let verdict = |more: Value| {
-        let mut document = json!({"TargetBucket": "logs", "TargetPrefix": "a/"});
-        for (name, value) in more.as_object().unwrap() {
-            document[name] = value.clone();
-        }
-        code(document, logging)
+    let verdict = |asked: LoggingEnabled| {
+        logging(&asked).err().map_or_else(String::new, |error| error.code().as_str().to_owned())
     };
-    assert_eq!(verdict(json!({})), "");
-    assert_eq!(verdict(json!({"TargetObjectKeyFormat": {"SimplePrefix": {}}})), "");
-    let partitioned = json!({"TargetObjectKeyFormat":
-        {"PartitionedPrefix": {"PartitionDateSource": "EventTime"}}});
+    let format = |partitioned: bool| TargetObjectKeyFormat {
+        partitioned_prefix: partitioned.then(PartitionedPrefix::default),
+        simple_prefix: (!partitioned).then(SimplePrefix::default),
+    };
+    let plain = LoggingEnabled::default;
+    assert_eq!(verdict(plain()), "");
+    let simple = Some(format(false));
+    assert_eq!(verdict(LoggingEnabled { target_object_key_format: simple, ..plain() }), "");
+    let partitioned = Some(format(true));
+    let partitioned = LoggingEnabled { target_object_key_format: partitioned, ..plain() };
     assert_eq!(verdict(partitioned), "NotImplemented");
-    assert_eq!(verdict(json!({"TargetGrants": [{"Permission": "READ"}]})), "NotImplemented");
+    let grants = Some(vec![TargetGrant::default()]);
+    let grants = LoggingEnabled { target_grants: grants, ..plain() };
+    assert_eq!(verdict(grants), "NotImplemented");
 }
 
 #[test]

@@ -215,7 +215,7 @@ mod tests {
     /// A rule that is right, with this instead of what it had.
     fn with(changed: Value) -> Value {
         let mut rule = json!({
-            "ID": "r", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 1}
+            "id": "r", "status": "Enabled", "filter": {"prefix": "logs/"}, "expiration": {"days": 1}
         });
         for (name, value) in changed.as_object().unwrap() {
             rule[name] = value.clone();
@@ -225,22 +225,22 @@ mod tests {
 
     #[test]
     fn rules_that_make_sense_pass() {
-        let and = json!({"Prefix": "a", "Tags": [{"Key": "k", "Value": "v"}]});
+        let and = json!({"prefix": "a", "tags": [{"key": "k", "value": "v"}]});
         for changed in [
             json!({}),
-            json!({"Status": "Disabled"}),
-            json!({"Filter": {}}),
-            json!({"Filter": null, "Prefix": ""}),
-            json!({"Filter": {"Tag": {"Key": "k", "Value": "v"}}}),
-            json!({"Filter": {"And": and}}),
+            json!({"status": "Disabled"}),
+            json!({"filter": {}}),
+            json!({"filter": null, "prefix": ""}),
+            json!({"filter": {"tag": {"key": "k", "value": "v"}}}),
+            json!({"filter": {"and": and}}),
             // Not in AWS, but it can only mean one thing.
-            json!({"Filter": {"Prefix": "abc", "ObjectSizeGreaterThan": 10}}),
-            json!({"Filter": {"Prefix": "abc", "And": and}}),
-            json!({"Expiration": {"ExpiredObjectDeleteMarker": true}}),
-            json!({"NoncurrentVersionExpiration":
-                {"NoncurrentDays": 1, "NewerNoncurrentVersions": 3}}),
-            json!({"Expiration": null, "AbortIncompleteMultipartUpload":
-                {"DaysAfterInitiation": 1}}),
+            json!({"filter": {"prefix": "abc", "object_size_greater_than": 10}}),
+            json!({"filter": {"prefix": "abc", "and": and}}),
+            json!({"expiration": {"expired_object_delete_marker": true}}),
+            json!({"noncurrent_version_expiration":
+                {"noncurrent_days": 1, "newer_noncurrent_versions": 3}}),
+            json!({"expiration": null, "abort_incomplete_multipart_upload":
+                {"days_after_initiation": 1}}),
         ] {
             assert_eq!(verdict(with(changed.clone())), "", "{changed}");
         }
@@ -248,40 +248,43 @@ mod tests {
 
     #[test]
     fn rules_that_make_no_sense_are_refused() {
-        let tag = json!({"Key": "k", "Value": "v"});
+        let tag = json!({"key": "k", "value": "v"});
         for (changed, code) in [
-            (json!({"Status": "enabled"}), "MalformedXML"),
-            (json!({"ID": "x".repeat(256)}), "InvalidArgument"),
-            (json!({"Prefix": "a"}), "MalformedXML"),
-            (json!({"Filter": null}), "MalformedXML"),
-            (json!({"Filter": {"Prefix": "b", "And": {"Prefix": "a"}}}), "MalformedXML"),
-            (json!({"Filter": {"ObjectSizeGreaterThan": -1}}), "InvalidArgument"),
+            (json!({"status": "enabled"}), "MalformedXML"),
+            (json!({"id": "x".repeat(256)}), "InvalidArgument"),
+            (json!({"prefix": "a"}), "MalformedXML"),
+            (json!({"filter": null}), "MalformedXML"),
+            (json!({"filter": {"prefix": "b", "and": {"prefix": "a"}}}), "MalformedXML"),
+            (json!({"filter": {"object_size_greater_than": -1}}), "InvalidArgument"),
             (
-                json!({"Filter": {"And":
-                    {"ObjectSizeGreaterThan": 5, "ObjectSizeLessThan": 5}}}),
+                json!({"filter": {"and":
+                    {"object_size_greater_than": 5, "object_size_less_than": 5}}}),
                 "InvalidRequest",
             ),
-            (json!({"Expiration": null}), "InvalidRequest"),
-            (json!({"Expiration": {}}), "MalformedXML"),
-            (json!({"Expiration": {"Days": 0}}), "InvalidArgument"),
-            (json!({"Expiration": {"Days": -1}}), "InvalidArgument"),
-            (json!({"Expiration": {"Days": 1, "ExpiredObjectDeleteMarker": true}}), "MalformedXML"),
+            (json!({"expiration": null}), "InvalidRequest"),
+            (json!({"expiration": {}}), "MalformedXML"),
+            (json!({"expiration": {"days": 0}}), "InvalidArgument"),
+            (json!({"expiration": {"days": -1}}), "InvalidArgument"),
             (
-                json!({"Filter": {"Tag": tag},
-                    "Expiration": {"ExpiredObjectDeleteMarker": true}}),
+                json!({"expiration": {"days": 1, "expired_object_delete_marker": true}}),
+                "MalformedXML",
+            ),
+            (
+                json!({"filter": {"tag": tag},
+                    "expiration": {"expired_object_delete_marker": true}}),
                 "InvalidRequest",
             ),
             (
-                json!({"Filter": {"Tag": tag},
-                    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}),
+                json!({"filter": {"tag": tag},
+                    "abort_incomplete_multipart_upload": {"days_after_initiation": 1}}),
                 "InvalidRequest",
             ),
             (
-                json!({"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 0}}),
+                json!({"abort_incomplete_multipart_upload": {"days_after_initiation": 0}}),
                 "InvalidArgument",
             ),
-            (json!({"NoncurrentVersionExpiration": {}}), "MalformedXML"),
-            (json!({"NoncurrentVersionExpiration": {"NoncurrentDays": 0}}), "InvalidArgument"),
+            (json!({"noncurrent_version_expiration": {}}), "MalformedXML"),
+            (json!({"noncurrent_version_expiration": {"noncurrent_days": 0}}), "InvalidArgument"),
         ] {
             assert_eq!(verdict(with(changed.clone())), code, "{changed}");
         }
@@ -292,7 +295,7 @@ mod tests {
     fn ids_are_unique_and_given_to_who_has_none() {
         let rule = |changed| serde_json::from_value::<LifecycleRule>(with(changed)).unwrap();
         assert_eq!(code(vec![rule(json!({})), rule(json!({}))]), "InvalidArgument");
-        let rules = vec![rule(json!({"ID": null})), rule(json!({"ID": ""}))];
+        let rules = vec![rule(json!({"id": null})), rule(json!({"id": ""}))];
         let mut config = BucketLifecycleConfiguration { rules };
         check(&mut config).unwrap();
         let ids: Vec<_> = config.rules.iter().filter_map(|rule| rule.id.as_deref()).collect();
