@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use s3s::dto;
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
+use sqlx::{Row, SqliteConnection};
 
 use super::model::Versioning;
 use super::versions::{json, to_json};
@@ -16,6 +16,10 @@ use super::{Meta, MetaError};
 use crate::auth::acl::Acl;
 use crate::auth::policy::Policy;
 use crate::auth::public_access::Ownership;
+
+/// The most that the configuration of a bucket may weigh, as JSON. It is read
+/// with the bucket by each request.
+const CONFIG_MAX: usize = 1024 * 1024;
 
 /// Configurations that are kept parsed.
 const PARSED_MAX: usize = 4096;
@@ -132,12 +136,35 @@ impl Meta {
                         .ok_or(MetaError::NoSuchBucket)?;
                     let mut config: BucketConfig = json(row.get(0))?;
                     change(&mut config)?;
-                    sqlx::query("UPDATE buckets SET config = ?, rev = rev + 1 WHERE id = ?")
-                        .bind(to_json(&config))
+                    keep(tx, bucket, &config).await
+                })
+            })
+            .await
+    }
+
+    /// Turns object lock on, with its default. It needs versions.
+    pub async fn set_object_lock(
+        &self,
+        bucket: i64,
+        lock: dto::ObjectLockConfiguration,
+    ) -> Result<(), MetaError> {
+        self.writer
+            .run(move |tx| {
+                Box::pin(async move {
+                    let row = sqlx::query("SELECT config, versioning FROM buckets WHERE id = ?")
                         .bind(bucket)
-                        .execute(tx)
-                        .await?;
-                    Ok(())
+                        .fetch_optional(&mut *tx)
+                        .await?
+                        .ok_or(MetaError::NoSuchBucket)?;
+                    if versioning_from_sql(row.get(1))? != Versioning::Enabled {
+                        return Err(MetaError::Refused(
+                            s3s::S3ErrorCode::InvalidBucketState,
+                            "versioning must be 'Enabled' on the bucket to apply an Object Lock configuration",
+                        ));
+                    }
+                    let mut config: BucketConfig = json(row.get(0))?;
+                    config.object_lock = Some(lock);
+                    keep(tx, bucket, &config).await
                 })
             })
             .await
@@ -167,6 +194,26 @@ impl Meta {
             })
             .await
     }
+}
+
+async fn keep(
+    tx: &mut SqliteConnection,
+    bucket: i64,
+    config: &BucketConfig,
+) -> Result<(), MetaError> {
+    let text = to_json(config);
+    if text.len() > CONFIG_MAX {
+        return Err(MetaError::Refused(
+            s3s::S3ErrorCode::InvalidRequest,
+            "the configurations of the bucket are too large together",
+        ));
+    }
+    sqlx::query("UPDATE buckets SET config = ?, rev = rev + 1 WHERE id = ?")
+        .bind(text)
+        .bind(bucket)
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 pub(super) fn versioning_to_sql(state: Versioning) -> i64 {

@@ -112,7 +112,6 @@ fn new_version(world: &World, key: &str, placed: Placed) -> NewVersion {
         attributes: Attributes::default(),
         parts: vec![placed],
         precondition: Precondition::default(),
-        events: Vec::new(),
         now_ms: 10,
         grace_ms: 100,
     }
@@ -465,7 +464,6 @@ fn complete_request(parts: Vec<(i32, String)>, part_min: u64) -> CompleteRequest
         declared: String::new(),
         part_min,
         precondition: Precondition::default(),
-        events: Vec::new(),
         now_ms: 20,
         grace_ms: 0,
     }
@@ -526,8 +524,6 @@ fn delete_of(bucket: i64, key: Vec<u8>) -> DeleteRequest {
         key,
         version_id: None,
         condition: DeleteCondition::default(),
-        decided: None,
-        events: Vec::new(),
         bypass_governance: false,
         owner: Some(ANN),
         entropy: 7,

@@ -191,7 +191,6 @@ impl World {
             meter: Meter::default(),
             funds: Funds::default(),
             metrics: Metrics::default(),
-            access_log: crate::access_log::AccessLog::default(),
             settings: Settings {
                 dir: folder.path().into(),
                 listen: any,
@@ -260,7 +259,6 @@ impl World {
             lock: crate::meta::Lock::default(),
             entropy: 7,
             precondition: Precondition::default(),
-            events: Vec::new(),
             now_ms: now_ms(),
             grace_ms: 0,
         };

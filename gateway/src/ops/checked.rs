@@ -1,21 +1,27 @@
 //! Configurations of buckets, checked when they come. Pure.
+//!
+//! Not here: lifecycles (`upkeep::lifecycle::check`), notifications
+//! (`events::check`), tags, policies, ACLs and locks, which have modules of their
+//! own.
 
 use s3s::dto::{
-    BucketLifecycleConfiguration, CORSConfiguration, ObjectOwnership, OwnershipControls,
-    OwnershipControlsRule, ServerSideEncryption, ServerSideEncryptionConfiguration,
+    AccelerateConfiguration, BucketAccelerateStatus, CORSConfiguration, LoggingEnabled,
+    ObjectOwnership, OwnershipControls, OwnershipControlsRule, Payer, Protocol, Redirect,
+    RequestPaymentConfiguration, ServerSideEncryption, ServerSideEncryptionConfiguration,
     WebsiteConfiguration,
 };
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use crate::auth::public_access::Ownership;
-use crate::error::refuse;
+use crate::error::{not_implemented, refuse};
 use crate::meta::MetaError;
-use crate::upkeep::lifecycle::check::check;
 
 /// Configurations of one kind that a bucket may have.
 const IDS_MAX: usize = 1000;
 /// CORS rules.
 const CORS_RULES_MAX: usize = 100;
+/// Rules of a website.
+const ROUTING_RULES_MAX: usize = 50;
 
 fn malformed() -> S3Error {
     refuse(
@@ -82,15 +88,6 @@ pub fn cors(configuration: &CORSConfiguration) -> S3Result<()> {
     Ok(())
 }
 
-/// Checks a lifecycle; rules without an id get one.
-pub fn lifecycle(
-    configuration: Option<BucketLifecycleConfiguration>,
-) -> S3Result<BucketLifecycleConfiguration> {
-    let mut configuration = configuration.ok_or_else(malformed)?;
-    check(&mut configuration)?;
-    Ok(configuration)
-}
-
 /// Checks default encryption: one rule of a kind that is there.
 pub fn encryption(configuration: &ServerSideEncryptionConfiguration) -> S3Result<()> {
     let [rule] = configuration.rules.as_slice() else { return Err(malformed()) };
@@ -106,20 +103,106 @@ pub fn encryption(configuration: &ServerSideEncryptionConfiguration) -> S3Result
     }
 }
 
-/// Checks a website: an index, or one redirect for everything.
+/// Checks a website: an index and rules, or one redirect for everything.
 pub fn website(configuration: &WebsiteConfiguration) -> S3Result<()> {
-    match (&configuration.redirect_all_requests_to, &configuration.index_document) {
-        (Some(_), None) if configuration.error_document.is_none() => Ok(()),
-        (None, Some(index)) if !index.suffix.is_empty() && !index.suffix.contains('/') => Ok(()),
-        (Some(_), _) => Err(refuse(
-            S3ErrorCode::InvalidRequest,
-            "RedirectAllRequestsTo cannot be provided in conjunction with other Routing Rules.",
-        )),
-        (None, Some(_)) => Err(invalid("The IndexDocument Suffix is not well formed")),
-        (None, None) => Err(invalid(
+    let rules = configuration.routing_rules.as_deref().unwrap_or_default();
+    if let Some(to) = &configuration.redirect_all_requests_to {
+        let alone = configuration.index_document.is_none()
+            && configuration.error_document.is_none()
+            && rules.is_empty();
+        if !alone {
+            return Err(refuse(
+                S3ErrorCode::InvalidRequest,
+                "RedirectAllRequestsTo cannot be provided in conjunction with other Routing Rules.",
+            ));
+        }
+        if to.host_name.is_empty() {
+            return Err(malformed());
+        }
+        return protocol(to.protocol.as_ref());
+    }
+    let index = configuration.index_document.as_ref().ok_or_else(|| {
+        invalid(
             "A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty",
+        )
+    })?;
+    if index.suffix.is_empty() || index.suffix.contains('/') {
+        return Err(invalid("The IndexDocument Suffix is not well formed"));
+    }
+    if configuration.error_document.as_ref().is_some_and(|error| error.key.is_empty()) {
+        return Err(invalid("The ErrorDocument Key is not well formed"));
+    }
+    if rules.len() > ROUTING_RULES_MAX {
+        let have = rules.len();
+        return Err(invalid(format!(
+            "{have} routing rules provided, the number of routing rules in a website configuration is limited to {ROUTING_RULES_MAX}."
+        )));
+    }
+    for rule in rules {
+        redirect(&rule.redirect)?;
+        let code =
+            rule.condition.as_ref().and_then(|when| when.http_error_code_returned_equals.as_ref());
+        if code.is_some_and(|code| !status(code).is_some_and(|code| (400..600).contains(&code))) {
+            return Err(invalid(
+                "The provided HTTP error code is not valid. Valid codes are 4XX or 5XX.",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn redirect(to: &Redirect) -> S3Result<()> {
+    if to.replace_key_with.is_some() && to.replace_key_prefix_with.is_some() {
+        return Err(invalid("You can only define ReplaceKeyPrefix or ReplaceKey but not both."));
+    }
+    let code = to.http_redirect_code.as_deref();
+    if code.is_some_and(|code| !status(code).is_some_and(|code| (301..400).contains(&code))) {
+        return Err(invalid(
+            "The provided HTTP redirect code is not valid. Valid codes are 3XX except 300.",
+        ));
+    }
+    protocol(to.protocol.as_ref())
+}
+
+fn status(code: &str) -> Option<u16> {
+    code.parse().ok()
+}
+
+fn protocol(protocol: Option<&Protocol>) -> S3Result<()> {
+    match protocol.map(Protocol::as_str) {
+        None | Some(Protocol::HTTP | Protocol::HTTPS) => Ok(()),
+        Some(_) => Err(invalid(
+            "Invalid protocol, protocol can be http or https. If not defined the protocol will be selected automatically.",
         )),
     }
+}
+
+/// Checks who pays.
+pub fn payer(configuration: &RequestPaymentConfiguration) -> S3Result<()> {
+    match configuration.payer.as_str() {
+        Payer::BUCKET_OWNER | Payer::REQUESTER => Ok(()),
+        _ => Err(malformed()),
+    }
+}
+
+/// Checks transfer acceleration: on or off.
+pub fn accelerate(configuration: &AccelerateConfiguration) -> S3Result<()> {
+    match configuration.status.as_ref().map(BucketAccelerateStatus::as_str) {
+        Some(BucketAccelerateStatus::ENABLED | BucketAccelerateStatus::SUSPENDED) => Ok(()),
+        _ => Err(malformed()),
+    }
+}
+
+/// Refuses what access logs cannot be: to leave it out would be a wrong success.
+pub fn logging(asked: &LoggingEnabled) -> S3Result<()> {
+    let format = asked.target_object_key_format.as_ref();
+    if format.is_some_and(|format| format.partitioned_prefix.is_some()) {
+        return Err(not_implemented("A partitioned prefix of log objects"));
+    }
+    if asked.target_grants.as_ref().is_some_and(|grants| !grants.is_empty()) {
+        return Err(not_implemented("Grants on log objects"));
+    }
+    Ok(())
 }
 
 /// The ownership that a document asks for.
@@ -148,3 +231,6 @@ pub fn ownership_document(ownership: Ownership) -> OwnershipControls {
     let object_ownership = ObjectOwnership::from_static(name);
     OwnershipControls { rules: vec![OwnershipControlsRule { object_ownership }] }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,7 @@ pub mod list_objects_v2;
 pub mod list_parts;
 pub mod put_object;
 pub mod rename_object;
+pub mod restore_object;
 pub mod upload_part;
 pub mod upload_part_copy;
 

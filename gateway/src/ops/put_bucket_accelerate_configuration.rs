@@ -5,7 +5,7 @@ use std::sync::Arc;
 use s3s::dto::{PutBucketAccelerateConfigurationInput, PutBucketAccelerateConfigurationOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::access;
+use super::{access, checked};
 use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::gateway::Gateway;
@@ -23,6 +23,7 @@ pub async fn run(
         access::bucket(gateway, caller, &input.bucket, owner, Action::PutAccelerateConfiguration)
             .await?;
     let kept = input.accelerate_configuration;
+    checked::accelerate(&kept)?;
     let change = move |config: &mut BucketConfig| {
         config.accelerate = Some(kept);
         Ok(())

@@ -6,11 +6,11 @@ use s3s::dto::{PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigura
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::access;
-use super::checked;
 use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::gateway::Gateway;
 use crate::meta::BucketConfig;
+use crate::upkeep::lifecycle::check::check;
 
 /// Runs the operation.
 pub async fn run(
@@ -23,7 +23,8 @@ pub async fn run(
     let bucket =
         access::bucket(gateway, caller, &input.bucket, owner, Action::PutLifecycleConfiguration)
             .await?;
-    let kept = checked::lifecycle(input.lifecycle_configuration)?;
+    let mut kept = input.lifecycle_configuration.unwrap_or_default();
+    check(&mut kept)?;
     let change = move |config: &mut BucketConfig| {
         config.lifecycle = Some(kept);
         Ok(())

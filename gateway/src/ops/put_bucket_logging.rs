@@ -5,7 +5,7 @@ use std::sync::Arc;
 use s3s::dto::{PutBucketLoggingInput, PutBucketLoggingOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::access;
+use super::{access, checked};
 use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::error::refuse;
@@ -25,6 +25,7 @@ pub async fn run(
     let kept = match input.bucket_logging_status.logging_enabled {
         None => None,
         Some(asked) => {
+            checked::logging(&asked)?;
             let target = gateway.meta.bucket(&asked.target_bucket).await.ok();
             if target.is_none_or(|target| target.account != bucket.account) {
                 return Err(refuse(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use s3s::dto::{PutBucketRequestPaymentInput, PutBucketRequestPaymentOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::access;
+use super::{access, checked};
 use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::gateway::Gateway;
@@ -23,6 +23,7 @@ pub async fn run(
         access::bucket(gateway, caller, &input.bucket, owner, Action::PutBucketRequestPayment)
             .await?;
     let kept = input.request_payment_configuration;
+    checked::payer(&kept)?;
     let change = move |config: &mut BucketConfig| {
         config.request_payment = Some(kept);
         Ok(())

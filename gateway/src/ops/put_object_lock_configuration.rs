@@ -12,7 +12,6 @@ use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
 use crate::error::refuse;
 use crate::gateway::Gateway;
-use crate::meta::{BucketConfig, Versioning};
 
 /// Runs the operation.
 pub async fn run(
@@ -44,16 +43,6 @@ pub async fn run(
     if let Some(rule) = &kept.rule {
         lock::check_default(rule.default_retention.as_ref().ok_or_else(malformed)?)?;
     }
-    if bucket.versioning != Versioning::Enabled {
-        return Err(refuse(
-            S3ErrorCode::InvalidBucketState,
-            "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration",
-        ));
-    }
-    let change = move |config: &mut BucketConfig| {
-        config.object_lock = Some(kept);
-        Ok(())
-    };
-    gateway.meta.change_config(bucket.id, change).await?;
+    gateway.meta.set_object_lock(bucket.id, kept).await?;
     Ok(S3Response::new(PutObjectLockConfigurationOutput::default()))
 }

@@ -44,7 +44,6 @@ pub struct GatewayFile {
 /// Where events may be sent, as it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained in deploy/gateway.toml and Hook")]
 pub struct WebhookTable {
     pub url: String,
     pub secret_file: Option<PathBuf>,

@@ -76,12 +76,11 @@ fn check_rule(rule: &LifecycleRule) -> S3Result<()> {
     Ok(())
 }
 
-/// A prefix in the old place or a filter with one thing in it (`And` counts as
-/// one), and actions that can be had with it.
+/// A prefix in the old place or a filter, and actions that can be had with it.
 fn check_filter(rule: &LifecycleRule) -> S3Result<()> {
     match (&rule.prefix, &rule.filter) {
         (Some(_), None) => {}
-        (None, Some(filter)) if parts_of(filter) <= 1 => {}
+        (None, Some(filter)) if is_one_filter(filter) => {}
         _ => return Err(malformed()),
     }
     let filter = Filter::of(rule);
@@ -112,15 +111,15 @@ fn check_filter(rule: &LifecycleRule) -> S3Result<()> {
     Ok(())
 }
 
-fn parts_of(filter: &LifecycleRuleFilter) -> usize {
-    let parts = [
-        filter.and.is_some(),
-        filter.prefix.is_some(),
-        filter.tag.is_some(),
-        filter.object_size_greater_than.is_some(),
-        filter.object_size_less_than.is_some(),
-    ];
-    parts.into_iter().filter(|part| *part).count()
+/// Whether a filter says one thing. S3 wants several parts inside `And`; other
+/// gateways take them beside each other, too, and so does this one, as long as no
+/// part says something else than its twin: all of them must hold.
+fn is_one_filter(filter: &LifecycleRuleFilter) -> bool {
+    let Some(and) = &filter.and else { return true };
+    let wider = |outer: &String| and.prefix.as_ref().is_none_or(|p| outer.starts_with(p));
+    filter.prefix.as_ref().is_none_or(wider)
+        && (filter.object_size_greater_than.is_none() || and.object_size_greater_than.is_none())
+        && (filter.object_size_less_than.is_none() || and.object_size_less_than.is_none())
 }
 
 fn check_actions(rule: &LifecycleRule) -> S3Result<()> {
@@ -193,5 +192,127 @@ fn check_date(date: &Timestamp) -> S3Result<()> {
     match millis(date).rem_euclid(DAY_MS) {
         0 => Ok(()),
         _ => Err(argument("'Date' must be at midnight GMT")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The code of the refusal of one rule, or "".
+    fn verdict(rule: Value) -> String {
+        let rule: LifecycleRule = serde_json::from_value(rule).unwrap();
+        code(vec![rule])
+    }
+
+    fn code(rules: Vec<LifecycleRule>) -> String {
+        let checked = check(&mut BucketLifecycleConfiguration { rules });
+        checked.err().map_or_else(String::new, |error| error.code().as_str().to_owned())
+    }
+
+    /// A rule that is right, with this instead of what it had.
+    fn with(changed: Value) -> Value {
+        let mut rule = json!({
+            "id": "r", "status": "Enabled", "filter": {"prefix": "logs/"}, "expiration": {"days": 1}
+        });
+        for (name, value) in changed.as_object().unwrap() {
+            rule[name] = value.clone();
+        }
+        rule
+    }
+
+    #[test]
+    fn rules_that_make_sense_pass() {
+        let and = json!({"prefix": "a", "tags": [{"key": "k", "value": "v"}]});
+        for changed in [
+            json!({}),
+            json!({"status": "Disabled"}),
+            json!({"filter": {}}),
+            json!({"filter": null, "prefix": ""}),
+            json!({"filter": {"tag": {"key": "k", "value": "v"}}}),
+            json!({"filter": {"and": and}}),
+            // Not in AWS, but it can only mean one thing.
+            json!({"filter": {"prefix": "abc", "object_size_greater_than": 10}}),
+            json!({"filter": {"prefix": "abc", "and": and}}),
+            json!({"expiration": {"expired_object_delete_marker": true}}),
+            json!({"noncurrent_version_expiration":
+                {"noncurrent_days": 1, "newer_noncurrent_versions": 3}}),
+            json!({"expiration": null, "abort_incomplete_multipart_upload":
+                {"days_after_initiation": 1}}),
+        ] {
+            assert_eq!(verdict(with(changed.clone())), "", "{changed}");
+        }
+    }
+
+    #[test]
+    fn rules_that_make_no_sense_are_refused() {
+        let tag = json!({"key": "k", "value": "v"});
+        for (changed, code) in [
+            (json!({"status": "enabled"}), "MalformedXML"),
+            (json!({"id": "x".repeat(256)}), "InvalidArgument"),
+            (json!({"prefix": "a"}), "MalformedXML"),
+            (json!({"filter": null}), "MalformedXML"),
+            (json!({"filter": {"prefix": "b", "and": {"prefix": "a"}}}), "MalformedXML"),
+            (json!({"filter": {"object_size_greater_than": -1}}), "InvalidArgument"),
+            (
+                json!({"filter": {"and":
+                    {"object_size_greater_than": 5, "object_size_less_than": 5}}}),
+                "InvalidRequest",
+            ),
+            (json!({"expiration": null}), "InvalidRequest"),
+            (json!({"expiration": {}}), "MalformedXML"),
+            (json!({"expiration": {"days": 0}}), "InvalidArgument"),
+            (json!({"expiration": {"days": -1}}), "InvalidArgument"),
+            (
+                json!({"expiration": {"days": 1, "expired_object_delete_marker": true}}),
+                "MalformedXML",
+            ),
+            (
+                json!({"filter": {"tag": tag},
+                    "expiration": {"expired_object_delete_marker": true}}),
+                "InvalidRequest",
+            ),
+            (
+                json!({"filter": {"tag": tag},
+                    "abort_incomplete_multipart_upload": {"days_after_initiation": 1}}),
+                "InvalidRequest",
+            ),
+            (
+                json!({"abort_incomplete_multipart_upload": {"days_after_initiation": 0}}),
+                "InvalidArgument",
+            ),
+            (json!({"noncurrent_version_expiration": {}}), "MalformedXML"),
+            (json!({"noncurrent_version_expiration": {"noncurrent_days": 0}}), "InvalidArgument"),
+        ] {
+            assert_eq!(verdict(with(changed.clone())), code, "{changed}");
+        }
+        assert_eq!(code(vec![]), "MalformedXML");
+    }
+
+    #[test]
+    fn ids_are_unique_and_given_to_who_has_none() {
+        let rule = |changed| serde_json::from_value::<LifecycleRule>(with(changed)).unwrap();
+        assert_eq!(code(vec![rule(json!({})), rule(json!({}))]), "InvalidArgument");
+        let rules = vec![rule(json!({"id": null})), rule(json!({"id": ""}))];
+        let mut config = BucketLifecycleConfiguration { rules };
+        check(&mut config).unwrap();
+        let ids: Vec<_> = config.rules.iter().filter_map(|rule| rule.id.as_deref()).collect();
+        assert!(ids.len() == 2 && ids[0] != ids[1] && !ids[0].is_empty());
+    }
+
+    #[test]
+    fn dates_are_at_midnight() {
+        let on = |date: &str| {
+            let date = Timestamp::parse(s3s::dto::TimestampFormat::DateTime, date).unwrap();
+            let mut rule: LifecycleRule = serde_json::from_value(with(json!({}))).unwrap();
+            rule.expiration =
+                Some(LifecycleExpiration { date: Some(date), ..LifecycleExpiration::default() });
+            code(vec![rule])
+        };
+        assert_eq!(on("2030-01-01T00:00:00Z"), "");
+        assert_eq!(on("2030-01-01T00:00:01Z"), "InvalidArgument");
+        assert_eq!(on("2030-01-01T12:00:00.000Z"), "InvalidArgument");
     }
 }
