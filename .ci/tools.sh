@@ -77,8 +77,8 @@ install_tools() {
     install_system_packages
     install_python_packages
     install_helm
-    cc --version | head -n 1
-    rclone version | head -n 1
+    cc --version | sed -n 1p
+    rclone version | sed -n 1p
     "$(dirname "$PYTHON")/aws" --version
     "$HELM" version --short
 }
