@@ -3,10 +3,10 @@
 //! From the top floor to the ground; a file uses only floors below its own:
 //! [`run`] (start and stop), [`http`] and [`s3`] (the doors), [`ops`] (one S3
 //! operation, one file) and [`upkeep`] (loops), [`error`] (the one map to S3
-//! errors), [`auth`] (who may do what),
-//! [`events`], [`webhook`] and [`access_log`] (what is told to whom), [`object`] (bytes to shards and back),
-//! [`gateway`] (the composition root), [`nodes`] and [`meta`] (the world
-//! outside: storage nodes, SQL).
+//! errors), [`events`], [`webhook`] and [`access_log`] (what is told to whom),
+//! [`object`] (bytes to shards and back), [`gateway`] (the composition root),
+//! [`nodes`] and [`meta`] (the world outside: storage nodes, SQL). Beside them
+//! stands [`auth`] (who may do what): pure, but for its keys, and known to all.
 //!
 //! A gateway meets storage nodes only in `protocol`: nothing here knows how a
 //! node keeps its shards.

@@ -225,7 +225,7 @@ pub fn read_action(version_id: Option<&str>) -> Action {
 /// the bucket. Its id alone is not enough.
 pub fn own_upload(caller: &Caller, bucket: &Bucket, upload: &Upload) -> S3Result<()> {
     let account = caller.identity.account;
-    if account == upload.account || account == Some(bucket.account) {
+    if account.is_some() && (account == upload.account || account == Some(bucket.account)) {
         return Ok(());
     }
     Err(MetaError::NoSuchUpload.into())

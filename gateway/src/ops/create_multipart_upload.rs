@@ -25,6 +25,8 @@ pub async fn run(
     let expected_owner = input.expected_bucket_owner.as_ref();
     let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
     Ask::object(caller, &bucket, Action::PutObject, &input.key).check()?;
+    // An upload is gone on with by who began it: that must be somebody.
+    access::account(caller)?;
     let (now, given) = (now_ms(), (&headers, input.metadata.as_ref()));
     let wanted = Wanted::new(gateway, caller, &bucket, &input.key, given, now).await?;
     gateway.funds.check(bucket.account)?;

@@ -115,7 +115,8 @@ fn bare_tags(text: Cow<'_, str>) -> Cow<'_, str> {
     if !text.contains("<GetObjectAttributesResponse") {
         return text;
     }
-    Cow::Owned(text.replace("<ETag>&quot;", "<ETag>").replace("&quot;</ETag>", "</ETag>"))
+    let bare = text.replace("<ETag>\"", "<ETag>").replace("\"</ETag>", "</ETag>");
+    Cow::Owned(bare.replace("<ETag>&quot;", "<ETag>").replace("&quot;</ETag>", "</ETag>"))
 }
 
 fn without_body(mut response: HttpResponse) -> HttpResponse {
