@@ -253,10 +253,10 @@ async fn z14_object_lock_needs_versions_and_keeps_them() {
         )
     };
     assert!(shown(&world, "k", "retention").await.contains("<Mode>GOVERNANCE</Mode>"));
-    assert_eq!(on("retention", retain("COMPLIANCE", 2090)).await, done());
     let denied = (403, "AccessDenied".to_owned());
-    assert_eq!(on("retention", retain("COMPLIANCE", 2080)).await, denied);
-    assert_eq!(on("retention", retain("GOVERNANCE", 2099)).await, denied);
+    assert_eq!(on("retention", retain("COMPLIANCE", 2090)).await, denied);
+    assert_eq!(on("retention", retain("GOVERNANCE", 2090)).await, done());
+    assert_eq!(on("retention", retain("GOVERNANCE", 2080)).await, denied);
     assert_eq!(on("retention", retain("compliance", 2099)).await, refused("MalformedXML"));
     assert_eq!(on("retention", retain("COMPLIANCE", 2001)).await, refused("InvalidArgument"));
     let hold = |status: &str| format!("<LegalHold><Status>{status}</Status></LegalHold>");

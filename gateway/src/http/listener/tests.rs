@@ -347,7 +347,7 @@ async fn a_refusal_comes_before_100_continue() {
 }
 
 #[tokio::test]
-async fn a_body_that_drips_is_given_up() {
+async fn h03_a_body_that_drips_is_given_up() {
     let body_pace = BodyPace { bytes: 1000, window: short(100) };
     let limits = HttpLimits { body_pace, linger: short(50), ..HttpLimits::default() };
     let server = Server::start(limits).await;
@@ -452,6 +452,29 @@ async fn http2_works_too() {
     server.stop.cancel();
     soon(server.done).await.expect("no panic").expect("a clean end");
     soon(connection).await.expect("no panic").expect("a clean end");
+}
+
+#[tokio::test]
+async fn h04_an_http2_head_has_a_limit() {
+    let server = Server::start(HttpLimits::default()).await;
+    let stream = soon(TcpStream::connect(server.addr)).await.expect("somebody listens");
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let shake = hyper::client::conn::http2::handshake(executor, io);
+    let (mut sender, connection) = soon(shake).await.expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    let mut request = Request::put("http://h/large");
+    for n in 0..64 {
+        request = request.header(format!("x-{n}"), "v".repeat(16 * 1024));
+    }
+    let sent = sender.send_request(request.body(String::new()).expect("a request"));
+    let taken = soon(sent).await.is_ok_and(|answer| answer.status().is_success());
+    assert!(!taken);
+    assert!(!server.toy.paths().iter().any(|path| path == "/large"));
+    drop(sender);
+    let _ = soon(connection).await; // It may have been ended by the other side.
+    server.stop.cancel();
+    soon(server.done).await.expect("no panic").expect("a clean end");
 }
 
 #[test]
