@@ -35,7 +35,7 @@ def borgstore_keeps_items(gate, bucket):
     from borgstore.store import Store
     scheme, host = gate.endpoint.split("://")
     store = Store(f"s3:{gate.access}:{gate.secret}@{scheme}://{host}/{bucket}/borg",
-                  levels={"data/": [2]})
+                  config={"data/": {"levels": [2]}})
     store.create()
     with store:
         for number in range(20):
@@ -48,7 +48,7 @@ def borgstore_keeps_items(gate, bucket):
 
 
 def libcloud_streams_objects(gate, bucket):
-    from libcloud.storage.drivers.s3 import S3RGWOutsideAWSStorageDriver as Driver
+    from libcloud.storage.drivers.rgw import S3RGWStorageDriver as Driver
     if gate.secure:
         raise Skip("its driver takes the certificate from the process's environment only")
     host, port = gate.host.rsplit(":", 1)

@@ -298,7 +298,8 @@ def one(gate, check, trace):
         if own:
             print(f"     at line {own[-1].lineno}: {own[-1].line}", flush=True)
         if relay:
-            print(relay.refusals(), flush=True)
+            print(relay.close(), flush=True)
+            relay = None
         try:
             gate.remove(bucket)
         except Exception as left:

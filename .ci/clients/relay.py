@@ -1,10 +1,13 @@
 """A relay in front of the gateway that keeps what passes, to show what was refused.
 
-The Host that a client signs is then the relay's, as behind any proxy.
+The Host that a client signs is then the relay's, as behind any proxy. It is a process
+of its own, since some clients keep Python's lock while they wait for an answer.
 """
 
 import re
 import socket
+import subprocess
+import sys
 import threading
 from urllib.parse import urlsplit
 
@@ -12,6 +15,20 @@ KEPT = 4096
 
 
 class Relay:
+    """The process, as the one who started it sees it."""
+
+    def __init__(self, url):
+        self.process = subprocess.Popen([sys.executable, __file__, url], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.url = self.process.stdout.readline().strip()
+
+    def close(self):
+        """Ends it; returns what was refused."""
+        refused, _ = self.process.communicate()
+        return refused
+
+
+class Listener:
     """Listens on a port of its own until it is closed."""
 
     def __init__(self, url):
@@ -57,11 +74,19 @@ class Relay:
                     shown.append(f"--> {text(head, 1500)}\n<-- {text(data, 1500)}")
         return "\n".join(shown[-most:])
 
-    def close(self):
-        self.listener.close()
-
 
 def text(data, most):
     head, _, body = data.partition(b"\r\n\r\n")
     body = body[:most].decode(errors="replace") if body.isascii() else f"({len(body)} bytes)"
     return f"{head.decode(errors='replace')}\n\n{body}"
+
+
+def main():
+    listener = Listener(sys.argv[1])
+    print(listener.url, flush=True)
+    sys.stdin.read()
+    print(listener.refusals())
+
+
+if __name__ == "__main__":
+    main()
