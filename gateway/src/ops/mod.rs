@@ -3,7 +3,9 @@
 //! What several of them need stands beside: [`attributes`] (headers kept with
 //! an object), [`checksums`] (what a client declares about a body),
 //! [`conditions`] (conditional requests), [`listing`] (what listings share),
-//! [`access`] (leave), [`wanted`] (what a write asks for).
+//! [`access`] (leave), [`wanted`] (what a write asks for), [`acls`], [`tags`],
+//! [`lock`] and [`encryption`] (the parts of that), [`owners`] (who is shown),
+//! [`checked`] (configurations of buckets), [`append`] (writes at an offset).
 
 pub mod abort_multipart_upload;
 pub mod complete_multipart_upload;
