@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import time
+import traceback
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -29,6 +30,35 @@ COMMAND_SECONDS = 300
 
 class Skip(Exception):
     """The check cannot run here; the text says why."""
+
+
+class Report:
+    """Runs checks, prints how each went, and counts."""
+
+    def __init__(self, only):
+        self.only = only
+        self.passed = self.failed = self.skipped = 0
+
+    def check(self, check, subject):
+        """`check` passes unless it raises; what it returns is printed as a measurement."""
+        name = check.__name__.replace("_", " ")
+        if self.only and self.only not in name:
+            return
+        begin = time.monotonic()
+        try:
+            measured = check(subject)
+        except Skip as reason:
+            self.skipped += 1
+            print(f"SKIP {name}: {reason}", flush=True)
+        except Exception as error:  # Each check is judged for itself.
+            self.failed += 1
+            print(f"FAIL {name}: {type(error).__name__}: {error}", flush=True)
+            traceback.print_exc()
+        else:
+            self.passed += 1
+            seconds = time.monotonic() - begin
+            shown = f": {measured}" if isinstance(measured, str) else ""
+            print(f"ok {name}{shown} ({seconds:.1f} s)", flush=True)
 
 
 class Context:

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import socket
+import time
 
 from smoke_harness import (
     COMMAND_SECONDS, KIB, MIB, Network, assert_all_read, http_status, make_objects, wait_until,
@@ -60,9 +62,9 @@ class Gateway(Network):
 
 
 class Eight:
-    def __init__(self, context):
+    def __init__(self, context, name="roles"):
         self.context = context
-        self.folder = context.folder("roles")
+        self.folder = context.folder(name)
         self.http = f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"
         self.metrics = []
         ledger_addr = f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
@@ -97,27 +99,34 @@ class Eight:
         wait_until(30, "ready gateway", log=self.gateway.log,
                    probe=lambda: http_status(f"http://{self.http}/health/ready")[0] == 200)
 
+    def bring_up(self):
+        """Starts all of them, and makes an account; its S3 client."""
+        self.ledger.start()
+        self.gateway.start()
+        file = self.gateway.dir / "endpoint.json"
+        wait_until(30, "endpoint.json of the gateway", file.exists, log=self.gateway.log)
+        for number, node in enumerate(self.nodes):
+            self.invite(number)
+            node.start()
+        self.await_ready()
+        for address in self.metrics:
+            for path in ("live", "ready"):
+                wait_until(30, f"{path} at {address}",
+                           lambda: http_status(f"http://{address}/health/{path}")[0] == 200)
+        network = Gateway(self.gateway)
+        network.endpoint = json.loads(file.read_text())
+        network.endpoint["endpoint"] = f"http://{self.http}"
+        network.cli("account", "create", "bob")
+        return network.s3(network.cli("key", "create", "--account", "bob"))
+
+    def end(self):
+        codes = [role.stop() for role in reversed(self.all())]
+        assert codes == [0] * len(codes), codes
+
 
 def eight_processes_join_serve_and_survive_kills(context):
     eight = Eight(context)
-    eight.ledger.start()
-    eight.gateway.start()
-    file = eight.gateway.dir / "endpoint.json"
-    wait_until(30, "endpoint.json of the gateway", file.exists, log=eight.gateway.log)
-    for number, node in enumerate(eight.nodes):
-        eight.invite(number)
-        node.start()
-    eight.await_ready()
-    for address in eight.metrics:
-        for path in ("live", "ready"):
-            wait_until(30, f"{path} at {address}",
-                       lambda: http_status(f"http://{address}/health/{path}")[0] == 200)
-
-    network = Gateway(eight.gateway)
-    network.endpoint = json.loads(file.read_text())
-    network.endpoint["endpoint"] = f"http://{eight.http}"
-    network.cli("account", "create", "bob")
-    s3 = network.s3(network.cli("key", "create", "--account", "bob"))
+    s3 = eight.bring_up()
     made = make_objects(s3, "roles", [10, 5000, 300 * KIB, 9 * MIB])
 
     for node in eight.nodes[:2]:
@@ -130,8 +139,38 @@ def eight_processes_join_serve_and_survive_kills(context):
     eight.await_ready()
     assert_all_read(s3, "roles", made)
     wait_until(30, "accepted upload", lambda: upload(s3), every=0.5, log=eight.gateway.log)
-    codes = [role.stop() for role in reversed(eight.all())]
-    assert codes == [0] * len(codes), codes
+    eight.end()
+
+
+def a_lost_gateway_of_eight_processes_comes_back(context):
+    eight = Eight(context, "lost-gateway")
+    s3 = eight.bring_up()
+    made = make_objects(s3, "roles", [10, 5000, 300 * KIB, 9 * MIB])
+    key = eight.folder / "recovery.key"
+    key.write_text(context.stratos("admin", "recovery-key", "--data", eight.gateway.dir).stdout)
+    # What was committed last is on the nodes within seconds.
+    written = time.time()
+    wait_until(60, "metadata on the nodes", lambda: shipped_after(eight, written),
+               log=eight.gateway.log)
+    eight.gateway.kill()
+    shutil.rmtree(eight.gateway.dir)
+    done = context.stratos("admin", "recover", "--key", key, "--out", eight.gateway.dir, "--json")
+    report = json.loads(done.stdout)
+    assert report["nodes_answered"] == NODES and report["logs_beyond_gap"] == 0, report
+    eight.gateway.start()
+    eight.await_ready()
+    assert_all_read(s3, "roles", made)
+    wait_until(30, "accepted upload", lambda: upload(s3), every=0.5, log=eight.gateway.log)
+    eight.end()
+
+
+def shipped_after(eight, moment):
+    """Whether all that was committed at a moment is on the nodes."""
+    admin = json.loads((eight.gateway.dir / "endpoint.json").read_text())["admin_endpoint"]
+    status, text = http_status(f"{admin}/metrics")
+    name = "stratos_metadata_shipped_timestamp_seconds"
+    found = re.search(rf"^{name} ([0-9.e+]+)$", text.decode(), re.M)
+    return status == 200 and found is not None and float(found[1]) > moment
 
 
 def upload(s3):
@@ -143,4 +182,5 @@ def upload(s3):
     return True
 
 
-CHECKS = [eight_processes_join_serve_and_survive_kills]
+CHECKS = [eight_processes_join_serve_and_survive_kills,
+          a_lost_gateway_of_eight_processes_comes_back]

@@ -83,6 +83,19 @@ install_tools() {
     "$HELM" version --short
 }
 
+# What .ci/chaos/ breaks things with. What is not to be had here is skipped and counted.
+install_chaos() {
+    local missing=()
+    command -v mkfs.xfs >/dev/null && command -v xfs_io >/dev/null || missing+=(xfsprogs)
+    command -v mkfs.ext4 >/dev/null || missing+=(e2fsprogs)
+    command -v ip >/dev/null || missing+=(iproute2)
+    command -v iptables >/dev/null || missing+=(iptables)
+    command -v eatmydata >/dev/null || missing+=(eatmydata)
+    command -v strace >/dev/null || missing+=(strace)
+    [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}" ||
+        echo "could not be installed: ${missing[*]}" >&2
+}
+
 # The programs and packages that .ci/clients/ tests with; js wants Node 20 or newer.
 install_client_programs() {
     local missing=()
@@ -133,4 +146,20 @@ install_clients() {
     install_client_programs
     install_client_venvs
     install_client_modules
+}
+
+# The compiler, the chain and OpenZeppelin's program that .ci/evm/ and evm/build.mjs use.
+# All of them come in packages: nothing is downloaded while they are installed.
+install_evm() {
+    local wanted marker
+    EVM_MODULES="$TOOLS/evm"
+    marker="$EVM_MODULES/installed"
+    command -v npm >/dev/null || apt_install nodejs npm
+    wanted="$(cat evm/package-lock.json)"
+    [ -f "$marker" ] && [ "$(cat "$marker")" = "$wanted" ] && return
+    rm -rf "$EVM_MODULES"
+    mkdir -p "$EVM_MODULES"
+    cp evm/package.json evm/package-lock.json "$EVM_MODULES/"
+    npm ci --prefix "$EVM_MODULES" --ignore-scripts --no-audit --no-fund --loglevel=error
+    printf '%s\n' "$wanted" >"$marker"
 }

@@ -86,17 +86,30 @@ impl From<MetaError> for S3Error {
             // The upload outlived its lease, or nodes were wiped under it: all
             // or nothing, and it was nothing.
             MetaError::NotOpen | MetaError::Quorum => return slow_down(&error),
-            MetaError::Stopped | MetaError::CommitUnknown => {
-                tracing::warn!(%error, "request not finished");
-                return refuse(Code::ServiceUnavailable, "Please try again.");
-            }
-            MetaError::Database(sqlx::Error::PoolTimedOut) => return slow_down(&error),
+            // All of it or none, and the client may ask again.
+            MetaError::Stopped | MetaError::CommitUnknown => return slow_down(&error),
+            MetaError::Database(database) if is_for_now(database) => return slow_down(&error),
             MetaError::Exists(_)
             | MetaError::Missing(_)
             | MetaError::Corrupt(_)
             | MetaError::Database(_) => return internal(&error),
         };
         refuse(code, sentence(&error))
+    }
+}
+
+/// Whether the machine has too little of something just now: connections, disk,
+/// memory, file descriptors.
+fn is_for_now(error: &sqlx::Error) -> bool {
+    // Primary result codes of SQLite: NOMEM, IOERR, FULL, CANTOPEN.
+    const FOR_NOW: [u32; 4] = [7, 10, 13, 14];
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(error) => {
+            let code = error.code().and_then(|code| code.parse::<u32>().ok());
+            code.is_some_and(|code| FOR_NOW.contains(&(code & 0xff)))
+        }
+        _ => false,
     }
 }
 
@@ -145,6 +158,9 @@ impl From<UploadError> for S3Error {
         match error {
             UploadError::Body(source) => body_error(source.as_ref()),
             UploadError::TooFewNodes { .. } => slow_down(&error),
+            UploadError::Domains(unmet) => {
+                custom("ServiceUnavailable", StatusCode::SERVICE_UNAVAILABLE, unmet.to_string())
+            }
             UploadError::Overloaded(error) => error.into(),
             UploadError::Meta(error) => error.into(),
             UploadError::Worker(error) => internal(&error),
@@ -176,6 +192,23 @@ fn body_error(error: &(dyn std::error::Error + 'static)) -> S3Error {
 mod tests {
     use super::*;
     use crate::http::guard::ChunkError;
+
+    #[test]
+    fn what_the_machine_lacks_for_now_is_told_as_slow_down() {
+        let lacks = [
+            MetaError::CommitUnknown,
+            MetaError::Stopped,
+            MetaError::Database(sqlx::Error::PoolTimedOut),
+            MetaError::Database(sqlx::Error::Io(std::io::ErrorKind::StorageFull.into())),
+        ];
+        for error in lacks {
+            let told = S3Error::from(error);
+            assert_eq!(told.code().as_str(), "SlowDown");
+            assert_eq!(told.status_code().unwrap(), 503);
+        }
+        let broken = S3Error::from(MetaError::Database(sqlx::Error::RowNotFound));
+        assert_eq!(broken.code().as_str(), "InternalError");
+    }
 
     #[test]
     fn a_code_that_s3s_does_not_name_has_its_status() {

@@ -3,20 +3,24 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use erasure::Codec;
+use erasure::{Codec, Scheme};
 use protocol::{AccountId, GatewayId, SecretKey, SegmentId};
+use s3s::S3Result;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::access_log::AccessLog;
 use crate::auth::credentials::Credentials;
+use crate::chain::Chain;
 use crate::http::metrics::Metrics;
 use crate::meta::{Bucket, ContentId, Meta, Millis, Part};
 use crate::meter::Meter;
 use crate::nodes::Nodes;
 use crate::nodes::registry::Registry;
 use crate::object::cipher::{Key, OpenError};
+use crate::object::placement::Rules;
 use crate::settings::Settings;
 use crate::upkeep::funds::Funds;
+use crate::vault::Vault;
 
 /// How long a request waits for buffer space before it is told to slow down.
 const BUFFER_WAIT: Duration = Duration::from_secs(2);
@@ -41,8 +45,12 @@ pub struct Gateway {
     pub meter: Meter,
     /// Who can pay.
     pub funds: Funds,
+    /// What the ledger said last.
+    pub chain: Chain,
     /// Access keys.
     pub credentials: Credentials,
+    /// Its metadata on the nodes.
+    pub vault: Vault,
     /// Counters for operators.
     pub metrics: Metrics,
     /// Lines of access logs that were not written yet.
@@ -65,6 +73,22 @@ impl Gateway {
     /// The account that pays for what no customer used.
     pub fn own_account(&self) -> AccountId {
         protocol::statement::gateway_account(self.id())
+    }
+
+    /// Refuses writes that nobody could be paid for.
+    pub fn check_write(&self, payer: AccountId) -> S3Result<()> {
+        self.chain.check(self.id())?;
+        self.funds.check(payer)
+    }
+
+    /// Refuses reads of an account that could not pay for too long.
+    pub fn check_read(&self, payer: AccountId) -> S3Result<()> {
+        self.funds.check_read(payer, self.settings.upkeep.freeze_after, now_ms())
+    }
+
+    /// What the placement of a segment of this scheme must keep to.
+    pub fn placement_rules(&self, scheme: Scheme) -> Rules {
+        Rules { parity: scheme.parity(), require: self.settings.nodes.require_domains }
     }
 
     /// Sets buffer space aside, or says that there is none.

@@ -5,14 +5,19 @@
 //! operation, one file) and [`upkeep`] (loops), [`error`] (the one map to S3
 //! errors), [`events`], [`webhook`] and [`access_log`] (what is told to whom),
 //! [`object`] (bytes to shards and back), [`gateway`] (the composition root),
-//! [`nodes`] and [`meta`] (the world outside: storage nodes, SQL). Beside them
-//! stands [`auth`] (who may do what): pure, but for its keys, and known to all.
+//! [`nodes`], [`chain`] and [`meta`] (the world outside: storage nodes, what the ledger
+//! says, SQL). [`vault`] and
+//! [`census`] stand beside [`ops`]: the metadata themselves, kept on the nodes, and
+//! every shard counted. Beside them stands [`auth`] (who may do what): pure, but for its keys, and known to all.
 //!
 //! A gateway meets storage nodes only in `protocol`: nothing here knows how a
 //! node keeps its shards.
 
 pub mod access_log;
 pub mod auth;
+pub mod census;
+pub mod chain;
+mod cost;
 pub mod error;
 pub mod events;
 pub mod gateway;
@@ -27,7 +32,11 @@ pub mod run;
 pub mod s3;
 pub mod settings;
 pub mod upkeep;
+pub mod vault;
 pub mod webhook;
 
 pub use run::{FirstKey, GatewayServer, OpenError};
-pub use settings::{Settings, SettingsError, UpkeepSettings};
+pub use settings::{NodeSettings, Settings, SettingsError, UpkeepSettings};
+
+#[cfg(test)]
+mod testing;

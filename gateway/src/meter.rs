@@ -65,6 +65,22 @@ impl Meter {
         );
     }
 
+    /// Counts bytes of a shard that were read or made durable to repair or move
+    /// one.
+    pub fn repair(&self, node: NodeId, account: AccountId, bytes: u64) {
+        let counters = Counters { repair_bytes: bytes, operations: 1, ..Counters::default() };
+        self.count(node, account, &counters);
+    }
+
+    /// Counts a group of a shard that a node proved to hold.
+    pub fn audit(&self, node: NodeId, account: AccountId, bytes: u64) {
+        self.count(
+            node,
+            account,
+            &Counters { audit_bytes: bytes, operations: 1, ..Counters::default() },
+        );
+    }
+
     /// Counts bytes kept for a time.
     pub fn stored(&self, node: NodeId, account: AccountId, byte_seconds: u64) {
         let counters = Counters { stored_byte_seconds: byte_seconds, ..Counters::default() };

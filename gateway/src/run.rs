@@ -4,11 +4,13 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use erasure::{Codec, self_test};
+use futures::FutureExt;
 use ledger::client::LedgerClient;
 use protocol::keys::{KeyFileError, random, write_private};
 use protocol::{AccountId, GatewayId, SecretKey};
@@ -21,8 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{AccessLog, Logger};
 use crate::auth::credentials::Credentials;
+use crate::chain::Chain;
 use crate::gateway::{Gateway, now_ms};
-use crate::http::admin::{self, Admin};
+use crate::http::admin::{self, Admin, Desk};
 use crate::http::door::Door;
 use crate::http::form::Forms;
 use crate::http::guard::{Domains, Guard, GuardSettings, Guarded};
@@ -41,13 +44,21 @@ use crate::ops::encryption::DEFAULT_KMS_KEY;
 use crate::s3;
 use crate::settings::{Settings, SettingsError};
 use crate::upkeep::funds::Funds;
-use crate::upkeep::{collect, lifecycle, logs, outbox, settle, watch as watching};
+use crate::upkeep::pace::Pace;
+use crate::upkeep::{
+    audit, collect, lifecycle, logs, moves, outbox, reconcile, repair, settle, standing, vault,
+    watch as watching,
+};
+use crate::vault::Vault;
 
 /// The account that a new gateway has.
 pub const FIRST_ACCOUNT: &str = "default";
 
 /// How long the last vouchers may take when stopping.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How long a loop that panicked rests.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// Why a gateway could not be opened.
 #[derive(Debug, Error)]
@@ -156,6 +167,34 @@ fn admin_token(dir: &Path) -> Result<String, OpenError> {
     Ok(token)
 }
 
+/// Runs a loop to its end, and once more after a panic: the bug of one round must
+/// not end all repairs, or all collecting, without a word.
+fn lasting<F>(
+    loops: &mut JoinSet<()>,
+    name: &'static str,
+    gateway: &Arc<Gateway>,
+    after: &CancellationToken,
+    run: impl Fn(Arc<Gateway>, CancellationToken) -> F + Send + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (gateway, stop) = (gateway.clone(), after.child_token());
+    loops.spawn(async move {
+        loop {
+            let ran = AssertUnwindSafe(run(gateway.clone(), stop.clone())).catch_unwind().await;
+            if ran.is_ok() {
+                return;
+            }
+            tracing::error!(name, "a loop panicked; it is started again");
+            gateway.metrics.upkeep.panics.inc();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(AFTER_PANIC) => {}
+            }
+        }
+    });
+}
+
 async fn listen(addr: SocketAddr) -> Result<TcpListener, OpenError> {
     TcpListener::bind(addr).await.map_err(|error| OpenError::Listen(addr, error))
 }
@@ -199,12 +238,14 @@ impl GatewayServer {
             codec: Codec::new(settings.scheme, settings.engine),
             buffer: Arc::new(Semaphore::new(settings.buffer_bytes)),
             key,
+            vault: Vault::new(&master),
             master,
             meta,
             nodes: nodes.clone(),
             registry,
             meter: Meter::default(),
             funds: Funds::default(),
+            chain: Chain::default(),
             credentials,
             metrics: Metrics::default(),
             access_log: AccessLog::default(),
@@ -270,6 +311,7 @@ impl GatewayServer {
                     display_name: FIRST_ACCOUNT.to_owned(),
                     email: String::new(),
                     created_ms: now_ms(),
+                    owner: None,
                 };
                 gateway.meta.add_account(account.clone()).await?;
                 account
@@ -309,6 +351,7 @@ impl GatewayServer {
             gateway: gateway.clone(),
             client: client.clone(),
             stats: stats.clone(),
+            censuses: Desk::default(),
             token: token.into(),
         });
 
@@ -316,15 +359,30 @@ impl GatewayServer {
         // vouched for.
         let after = CancellationToken::new();
         let (news, heard) = watch::channel(None);
+        let shipped = heard.clone();
         let mut loops = JoinSet::new();
         loops.spawn(watching::ledger(gateway.clone(), client.clone(), news, after.child_token()));
         loops.spawn(watching::nodes(gateway.clone(), heard.clone(), after.child_token()));
-        loops.spawn(collect::run(gateway.clone(), after.child_token()));
-        loops.spawn(lifecycle::run(gateway.clone(), after.child_token()));
-        loops.spawn(outbox::run(gateway.clone(), after.child_token()));
-        loops.spawn(logs::run(gateway.clone(), after.child_token()));
+        lasting(&mut loops, "standing", &gateway, &after, standing::run);
+        lasting(&mut loops, "collect", &gateway, &after, collect::run);
+        lasting(&mut loops, "reconcile", &gateway, &after, reconcile::run);
+        let pace = Arc::new(Pace::new(gateway.settings.upkeep.repair_rate));
+        let paced = pace.clone();
+        let mend = move |gateway, stop| repair::run(gateway, paced.clone(), stop);
+        lasting(&mut loops, "repair", &gateway, &after, mend);
+        let shift = move |gateway, stop| moves::run(gateway, pace.clone(), stop);
+        lasting(&mut loops, "moves", &gateway, &after, shift);
+        lasting(&mut loops, "lifecycle", &gateway, &after, lifecycle::run);
+        lasting(&mut loops, "outbox", &gateway, &after, outbox::run);
+        lasting(&mut loops, "logs", &gateway, &after, logs::run);
+        let (asked, told) = (client.clone(), heard.clone());
+        let ask = move |gateway, stop| audit::run(gateway, asked.clone(), told.clone(), stop);
+        lasting(&mut loops, "audit", &gateway, &after, ask);
         loops.spawn(settle::run(gateway.clone(), client.clone(), heard, after.child_token()));
 
+        // What the loops commit last is shipped, too.
+        let after_all = CancellationToken::new();
+        let shipping = tokio::spawn(vault::run(gateway.clone(), shipped, after_all.child_token()));
         if let Some(tls) = tls.clone() {
             loops.spawn(tls.follow(LOOK_EVERY, after.child_token()));
         }
@@ -353,6 +411,9 @@ impl GatewayServer {
         if tokio::time::timeout(LAST_WORDS, ended).await.is_err() {
             tracing::warn!("some loops did not end in time");
         }
+        after_all.cancel();
+        // It ends by itself in time.
+        let _ = shipping.await;
         nodes.close();
         client.close().await;
         served.0.and(served.1)

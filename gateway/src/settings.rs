@@ -11,6 +11,9 @@ use ledger::LedgerAddr;
 use thiserror::Error;
 
 use crate::http::listener::TlsFiles;
+use crate::nodes::lifecycle::LifecycleRules;
+use crate::object::audit::AuditRules;
+use crate::object::placement::RequireDomains;
 use crate::webhook::Webhook;
 
 /// The settings of a gateway.
@@ -59,6 +62,19 @@ pub struct Settings {
     pub ledger: LedgerAddr,
     /// Lifecycles, events and logs.
     pub upkeep: UpkeepSettings,
+    /// How nodes are chosen and judged.
+    pub nodes: NodeSettings,
+}
+
+/// How nodes are chosen and judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeSettings {
+    /// When they move from one state to another.
+    pub lifecycle: LifecycleRules,
+    /// How often they are asked to prove what they hold.
+    pub audits: AuditRules,
+    /// How far the shards of a segment must be apart.
+    pub require_domains: RequireDomains,
 }
 
 /// What the loops behind lifecycles, events and access logs are told.
@@ -70,6 +86,14 @@ pub struct UpkeepSettings {
     pub log_every: Duration,
     /// Where events may be sent, by name.
     pub webhooks: BTreeMap<String, Webhook>,
+    /// Bytes a second that repair and moves may read and write together.
+    pub repair_rate: u64,
+    /// How long a node may be silent before its shards are rebuilt elsewhere.
+    pub absent_after: Duration,
+    /// How often every shard is counted.
+    pub reconcile_every: Duration,
+    /// How long an account that cannot pay may still read.
+    pub freeze_after: Duration,
 }
 
 impl Default for UpkeepSettings {
@@ -78,6 +102,10 @@ impl Default for UpkeepSettings {
             lifecycle_day: Duration::from_secs(24 * 3600),
             log_every: Duration::from_secs(60),
             webhooks: BTreeMap::new(),
+            repair_rate: 64 * 1024 * 1024,
+            absent_after: Duration::from_secs(30 * 60),
+            reconcile_every: Duration::from_secs(24 * 3600),
+            freeze_after: Duration::from_secs(30 * 24 * 3600),
         }
     }
 }

@@ -14,7 +14,8 @@ use protocol::{AccountId, GatewayId, NodeId};
 use thiserror::Error;
 
 /// Someone who is paid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Party {
     /// For keeping and moving bytes.
     Node(NodeId),
@@ -39,6 +40,15 @@ pub enum Account {
     Treasury,
     /// Holds the debits of an epoch while it is settled; empty otherwise.
     Clearing,
+    /// What a node stakes.
+    Deposit(NodeId),
+    /// What a gateway stakes.
+    Bond(GatewayId),
+    /// A node's pay that is held back until it has served long enough.
+    Held(NodeId),
+    /// All that ever left the network for somebody. It stays on the book, so
+    /// that the supply is all that was ever minted.
+    Withdrawn(Party),
 }
 
 /// Why money cannot move.
@@ -64,6 +74,8 @@ pub struct Book {
     /// books have equal encodings.
     balances: BTreeMap<Account, u128>,
     supply: u128,
+    /// What is set aside with each gateway, of all accounts together.
+    reserved: BTreeMap<GatewayId, u128>,
 }
 
 impl Book {
@@ -80,6 +92,21 @@ impl Book {
     /// Every account that holds something.
     pub fn balances(&self) -> impl Iterator<Item = (Account, Amount)> + '_ {
         self.balances.iter().map(|(&account, &balance)| (account, Amount(balance)))
+    }
+
+    /// What all accounts together have set aside with a gateway.
+    pub fn reserved_with(&self, gateway: GatewayId) -> Amount {
+        Amount(self.reserved.get(&gateway).copied().unwrap_or_default())
+    }
+
+    /// What every account has set aside with a gateway.
+    pub fn reserves(&self, gateway: GatewayId) -> impl Iterator<Item = (AccountId, Amount)> + '_ {
+        // Accounts sort by gateway first, so its reserves are neighbours.
+        let first = Account::Reserved(gateway, AccountId([0; 16]));
+        self.balances.range(first..).map_while(move |(&account, &balance)| match account {
+            Account::Reserved(of, id) if of == gateway => Some((id, Amount(balance))),
+            _ => None,
+        })
     }
 
     /// Whether `amount` can be minted.
@@ -117,6 +144,9 @@ impl Book {
         } else {
             self.balances.insert(from, left);
         }
+        if let Account::Reserved(gateway, _) = from {
+            *self.reserved.entry(gateway).or_default() -= amount.0; // A part of it.
+        }
         self.credit(to, amount.0);
         Ok(())
     }
@@ -127,6 +157,9 @@ impl Book {
         }
         let balance = self.balances.entry(to).or_default();
         *balance = balance.checked_add(amount).expect("no balance exceeds the supply");
+        if let Account::Reserved(gateway, _) = to {
+            *self.reserved.entry(gateway).or_default() += amount; // At most the supply.
+        }
     }
 
     /// The sum of all balances is the supply, and nothing is left in clearing.
@@ -167,6 +200,22 @@ fn write_account(account: Account, out: &mut Writer) {
         Account::RepairFund => out.u8(5),
         Account::Treasury => out.u8(6),
         Account::Clearing => out.u8(7),
+        Account::Deposit(node) => {
+            out.u8(8);
+            node.write(out);
+        }
+        Account::Bond(gateway) => {
+            out.u8(9);
+            gateway.write(out);
+        }
+        Account::Held(node) => {
+            out.u8(10);
+            node.write(out);
+        }
+        Account::Withdrawn(party) => {
+            out.u8(11);
+            write_party(party, out);
+        }
     }
 }
 

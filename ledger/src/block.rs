@@ -9,19 +9,18 @@
 //! Block 0 holds no entries and builds on the hash of the genesis. Each later
 //! one holds at least one entry and builds on the hash of the one before. The
 //! entries root is that of the log of all entries ever, so a header is also a
-//! signed head of the log; [`checkpoint`] says the same in the form of C2SP
-//! (tlog-checkpoint and signed-note), so that any witness can cosign it.
+//! signed head of the log; [`crate::checkpoint`] says the same in the form that
+//! witnesses of any log know. Not here: why a block stands ([`finality`]).
+//!
+//! [`finality`]: crate::finality
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use protocol::sign::{self, BadSignature, Signature, Signed};
+use protocol::sign::{self, Signed};
 use protocol::wire::{Reader, Wire, WireError, Writer};
-use protocol::{ChainId, LedgerId, SecretKey};
+use protocol::{ChainId, LedgerId};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::entry::Entry;
-use crate::genesis::signature_hex;
+use crate::finality::Finality;
 use crate::hash::Hash;
 
 /// Most entries in a block.
@@ -35,6 +34,7 @@ const VERSION: u16 = 1;
 
 /// What is signed of a block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Header {
     /// The network.
     pub chain: ChainId,
@@ -52,14 +52,6 @@ pub struct Header {
     pub state_root: Hash,
     /// Who made it.
     pub proposer: LedgerId,
-}
-
-/// Why a block stands. Others may follow: witnesses, a quorum.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Finality {
-    /// The one sequencer signed it.
-    Solo(#[serde(with = "signature_hex")] Signature),
 }
 
 /// A block.
@@ -81,19 +73,6 @@ impl Header {
     pub fn hash(&self) -> Hash {
         Hash(sign::digest(self))
     }
-
-    /// Signs it as the only sequencer.
-    pub fn signed(&self, key: &SecretKey) -> Finality {
-        Finality::Solo(sign::sign(key, self))
-    }
-}
-
-impl Finality {
-    /// Verifies that `header` stands.
-    pub fn verify(&self, header: &Header) -> Result<(), BadSignature> {
-        let Self::Solo(signature) = self;
-        sign::verify(header.proposer, header, signature)
-    }
 }
 
 impl Signed for Header {
@@ -101,43 +80,6 @@ impl Signed for Header {
     fn signed_bytes(&self) -> Vec<u8> {
         self.to_wire()
     }
-}
-
-/// The text of a checkpoint: origin, size of the log, root of the log.
-struct CheckpointText(String);
-
-impl Signed for CheckpointText {
-    const DOMAIN: &'static str = "stratos ledger checkpoint v1";
-    fn signed_bytes(&self) -> Vec<u8> {
-        self.0.as_bytes().to_vec()
-    }
-}
-
-/// Signature type 0xff of a signed note: one that its specification does not
-/// know, named by a text.
-const NOTE_SIGNATURE: &[u8] = b"\xffstratos ledger checkpoint v1";
-
-/// The name of the log in checkpoints.
-fn origin(header: &Header) -> String {
-    format!("stratos/{}", header.chain)
-}
-
-/// The head of the log as C2SP checkpoint text, without signatures.
-pub fn checkpoint(header: &Header) -> String {
-    let root = BASE64.encode(header.entries_root.0);
-    format!("{}\n{}\n{root}\n", origin(header), header.log_size)
-}
-
-/// The head of the log as a C2SP checkpoint, signed by the sequencer.
-pub fn signed_checkpoint(header: &Header, key: &SecretKey) -> String {
-    let text = checkpoint(header);
-    let name = origin(header);
-    let signature = sign::sign(key, &CheckpointText(text.clone()));
-    let id = Sha256::digest(
-        [name.as_bytes(), b"\n", NOTE_SIGNATURE, key.public().0.as_slice()].concat(),
-    );
-    let line = BASE64.encode([&id[..4], &signature.0].concat());
-    format!("{text}\n\u{2014} {name} {line}\n")
 }
 
 impl Wire for Header {
@@ -168,21 +110,5 @@ impl Wire for Header {
             state_root: Hash::read(from)?,
             proposer: LedgerId::read(from)?,
         })
-    }
-}
-
-const SOLO: u8 = 1;
-
-impl Wire for Finality {
-    fn write(&self, out: &mut Writer) {
-        let Self::Solo(signature) = self;
-        out.u8(SOLO);
-        signature.write(out);
-    }
-    fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
-        match from.u8()? {
-            SOLO => Ok(Self::Solo(Signature::read(from)?)),
-            value => Err(WireError::Unknown { what: "finality", value: u64::from(value) }),
-        }
     }
 }

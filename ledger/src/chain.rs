@@ -6,14 +6,19 @@
 //! [`Chain::extend`]. Both go through the same `add`, so what was written can
 //! be replayed.
 
-use protocol::sign::BadSignature;
+use std::collections::BTreeMap;
+
+use protocol::Epoch;
 use protocol::wire::Wire;
 use thiserror::Error;
 
 use crate::account::BookError;
-use crate::block::{BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, Block, Finality, Header};
+use crate::block::{BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, Block, Header};
 use crate::entry::Entry;
+use crate::event::Event;
+use crate::finality::{Finality, FinalityError};
 use crate::genesis::{Genesis, GenesisError};
+use crate::hash::Hash;
 use crate::log::Log;
 use crate::state::{Rejection, State};
 
@@ -48,9 +53,9 @@ pub enum BlockError {
     /// No entries, or too many.
     #[error("a block holds 1 to {BLOCK_ENTRIES_MAX} entries of {BLOCK_BYTES_MAX} bytes at most")]
     Size,
-    /// Not signed by the sequencer.
+    /// Nothing makes it stand.
     #[error("the block's signature: {0}")]
-    Finality(BadSignature),
+    Finality(FinalityError),
     /// An entry that may not follow.
     #[error("entry {index} of the block: {reason}")]
     Entry {
@@ -67,7 +72,11 @@ pub struct Chain {
     state: State,
     log: Log,
     head: Header,
+    beacons: BTreeMap<Epoch, Hash>,
 }
+
+/// Epochs whose beacons are kept.
+const BEACONS_MAX: usize = 64;
 
 impl Chain {
     /// A ledger that has only just begun: its head is block 0.
@@ -86,7 +95,8 @@ impl Chain {
             state_root: state.root(),
             proposer: genesis.sequencer,
         };
-        Ok(Self { state, log, head })
+        let beacons = BTreeMap::from([(state.open().epoch, head.hash())]);
+        Ok(Self { state, log, head, beacons })
     }
 
     /// What the entries add up to.
@@ -102,6 +112,26 @@ impl Chain {
     /// The header of the latest block.
     pub fn head(&self) -> &Header {
         &self.head
+    }
+
+    /// The hash of the block in which an epoch began: nobody knows it before.
+    /// Only of the latest epochs.
+    pub fn beacon(&self, epoch: Epoch) -> Option<Hash> {
+        self.beacons.get(&epoch).copied()
+    }
+
+    /// What happened since it was asked last.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.state.take_events()
+    }
+
+    fn set_head(&mut self, head: Header) {
+        let epoch = self.state.open().epoch;
+        self.beacons.entry(epoch).or_insert_with(|| head.hash());
+        while self.beacons.len() > BEACONS_MAX {
+            self.beacons.pop_first();
+        }
+        self.head = head;
     }
 
     /// Starts a block at this time, or at that of the head if it is later.
@@ -120,7 +150,7 @@ impl Chain {
     /// The header of a block of all that was added since the head. It becomes
     /// the head.
     pub fn finish(&mut self) -> Header {
-        self.head = self.header();
+        self.set_head(self.header());
         self.head.clone()
     }
 
@@ -154,7 +184,7 @@ impl Chain {
         }
         check_size(&block.entries)?;
         if source == Source::Foreign {
-            block.finality.verify(header).map_err(BlockError::Finality)?;
+            self.check_finality(header, &block.finality)?;
         }
 
         self.begin(header.time_ms);
@@ -171,14 +201,18 @@ impl Chain {
         if header.log_size != self.log.size() {
             return Err(BlockError::Header("the size of the log"));
         }
-        self.head = header.clone();
+        self.set_head(header.clone());
         if source == Source::Foreign { self.check_root() } else { Ok(()) }
     }
 
     /// Checks that the head stands and is what the entries add up to.
     pub fn confirm(&self, finality: &Finality) -> Result<(), BlockError> {
-        finality.verify(&self.head).map_err(BlockError::Finality)?;
+        self.check_finality(&self.head, finality)?;
         self.check_root()
+    }
+
+    fn check_finality(&self, header: &Header, finality: &Finality) -> Result<(), BlockError> {
+        finality.verify(header, self.state.genesis()).map_err(BlockError::Finality)
     }
 
     fn check_root(&self) -> Result<(), BlockError> {

@@ -1,5 +1,5 @@
 //! Talks to a ledger over one QUIC connection, which is made when it is needed
-//! and made again when it is lost. Used by gateways.
+//! and made again when it is lost. Used by gateways, witnesses and operators.
 //!
 //! Every request may be repeated without harm, so one that got no answer is
 //! sent a second time over a new connection.
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use protocol::frame::{self, FrameError, LEDGER_FRAME_MAX};
 use protocol::ledger_api::{
-    ChainInfo, LedgerRequest, Outcome, Outcomes, QueryAnswer, SUBMISSIONS_MAX, Submission,
+    ChainInfo, LedgerRequest, Operation, Outcome, Outcomes, QueryAnswer, SUBMISSIONS_MAX,
+    Submission,
 };
 use protocol::quic::{self, DialError};
 use protocol::refusal::Refusal;
@@ -19,6 +20,9 @@ use protocol::{LedgerId, SecretKey};
 use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::Mutex;
+
+use crate::fraud::FraudProof;
+use crate::note::Note;
 
 /// How long one attempt at a request may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -104,7 +108,7 @@ impl LedgerClient {
         }
     }
 
-    /// Asks a question in JSON. Only registered gateways get answers.
+    /// Asks a question in JSON.
     pub async fn query(&self, query: Value) -> Result<Value, ClientError> {
         let request = LedgerRequest::Query(query.to_string().into_bytes());
         let answer: QueryAnswer = self.ask(&request).await?;
@@ -113,6 +117,29 @@ impl LedgerClient {
         match answer.get("error").and_then(Value::as_str) {
             Some(error) => Err(ClientError::Query(error.to_owned())),
             None => Ok(answer),
+        }
+    }
+
+    /// Operates the ledger. Only for a client with the ledger's own key.
+    pub async fn operate(&self, operation: Operation) -> Result<Outcome, ClientError> {
+        self.ask_one(&LedgerRequest::Operate(operation)).await
+    }
+
+    /// Brings a cosigned checkpoint.
+    pub async fn cosign(&self, note: &Note) -> Result<Outcome, ClientError> {
+        self.ask_one(&LedgerRequest::Cosign(note.to_string().into_bytes())).await
+    }
+
+    /// Shows the ledger that it signed two histories.
+    pub async fn show_fraud(&self, proof: &FraudProof) -> Result<Outcome, ClientError> {
+        self.ask_one(&LedgerRequest::Fraud(proof.to_json())).await
+    }
+
+    async fn ask_one(&self, request: &LedgerRequest) -> Result<Outcome, ClientError> {
+        let answer: Outcomes = self.ask(request).await?;
+        match <[Outcome; 1]>::try_from(answer.0) {
+            Ok([outcome]) => Ok(outcome),
+            Err(_) => Err(ClientError::Unfitting),
         }
     }
 

@@ -2,20 +2,29 @@
 //! what the sequencer itself adds when time passes or money comes in.
 //!
 //! ```text
-//! 1..=5    a submission, exactly as it came (protocol::ledger_api)
+//! 1..=11   a submission, exactly as it came (protocol::ledger_api)
 //! 32       close epoch     epoch u64, next u64
 //! 33       stop receipts   epoch u64
 //! 34       seal epoch      epoch u64
 //! 35       mature epoch    epoch u64
 //! 36       deposit         id[16], account[16], amount u128
+//! 37       fund            id[16], party[32], amount u128
+//! 38       post prices     a signed price sheet
+//! 39       admit gateway   gateway[32]
+//! 40       settle claim    claim[32]
+//! 41       return held     node[32]
+//! 42       release         node[32]
+//! 43       forfeit         node[32]
 //! ```
 //!
 //! A submission carries its own signatures; the sequencer's entries stand under
 //! the signature of their block. Not here: whether an entry may follow what the
 //! log already holds (`state`).
 
-use protocol::ledger_api::Submission;
-use protocol::price::Amount;
+use protocol::claim::PROOF_MAX;
+use protocol::ids::PublicKey;
+use protocol::ledger_api::{Operation, Submission};
+use protocol::price::{Amount, SignedPriceSheet};
 use protocol::sign::BadSignature;
 use protocol::statement::TransferId;
 use protocol::wire::{Reader, Wire, WireError, Writer};
@@ -23,14 +32,25 @@ use protocol::{AccountId, ChainId, Epoch, GatewayId, NodeId};
 
 use crate::hash::Hash;
 
-/// Longest encoding of an entry. A registration with an invite is the longest.
-pub const ENTRY_MAX: usize = 1024;
+/// Longest encoding of an entry: that of a rebuttal, which brings a group of a shard.
+pub const ENTRY_MAX: usize = REBUTTAL_MAX;
+
+/// Longest encoding of a rebuttal: tag, network, claim, and the proof with its
+/// length.
+pub const REBUTTAL_MAX: usize = 1 + 16 + 32 + 4 + PROOF_MAX;
 
 const CLOSE_EPOCH: u8 = 32;
 const STOP_RECEIPTS: u8 = 33;
 const SEAL_EPOCH: u8 = 34;
 const MATURE_EPOCH: u8 = 35;
 const DEPOSIT: u8 = 36;
+const FUND: u8 = 37;
+const POST_PRICES: u8 = 38;
+const ADMIT_GATEWAY: u8 = 39;
+const SETTLE_CLAIM: u8 = 40;
+const RETURN_HELD: u8 = 41;
+const RELEASE: u8 = 42;
+const FORFEIT: u8 = 43;
 
 /// Money that comes in from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +59,17 @@ pub struct Deposit {
     pub id: TransferId,
     /// Who gets it.
     pub account: AccountId,
+    /// How much.
+    pub amount: Amount,
+}
+
+/// Money that comes in as a stake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fund {
+    /// Makes it idempotent, among deposits too.
+    pub id: TransferId,
+    /// A node, whose deposit it becomes, or a gateway, whose bond.
+    pub party: PublicKey,
     /// How much.
     pub amount: Amount,
 }
@@ -64,6 +95,33 @@ pub enum Entry {
     MatureEpoch(Epoch),
     /// Money comes in.
     Deposit(Deposit),
+    /// Nobody refuted a loss claim in time.
+    SettleClaim([u8; 32]),
+    /// A node served long enough to get half of what was held back.
+    ReturnHeld(NodeId),
+    /// A node has left in order.
+    Release(NodeId),
+    /// A node was away too long.
+    Forfeit(NodeId),
+    /// Money comes in as a stake.
+    Fund(Fund),
+    /// What things cost in epochs to come.
+    PostPrices(SignedPriceSheet),
+    /// A gateway joins.
+    AdmitGateway(GatewayId),
+}
+
+impl From<Operation> for Entry {
+    fn from(operation: Operation) -> Self {
+        match operation {
+            Operation::Deposit { id, account, amount } => {
+                Self::Deposit(Deposit { id, account, amount })
+            }
+            Operation::Fund { id, party, amount } => Self::Fund(Fund { id, party, amount }),
+            Operation::Post(sheet) => Self::PostPrices(sheet),
+            Operation::Admit(gateway) => Self::AdmitGateway(gateway),
+        }
+    }
 }
 
 /// Which series of receipts an entry belongs to.
@@ -107,6 +165,15 @@ impl Entry {
             Submission::OpenAccount(opening) => opening.verify(),
             Submission::Reserve(reservation) => reservation.verify(),
             Submission::Usage(statement) => statement.verify(),
+            Submission::Audits(report) => report.verify(),
+            Submission::Grant(grant) => grant.verify(),
+            Submission::Order(order) => order.verify(),
+            Submission::Loss(claim) => claim.verify(),
+            // Its proof is checked against the claim that it names.
+            Submission::Rebuttal(_) => Ok(()),
+            Submission::Equivocation(evidence) => evidence.verify(),
+            Submission::OpenOwned(opening) => opening.verify(),
+            Submission::Release(release) => release.verify(),
         }
     }
 
@@ -119,6 +186,14 @@ impl Entry {
             Submission::OpenAccount(opening) => opening.chain,
             Submission::Reserve(reservation) => reservation.chain,
             Submission::Usage(statement) => statement.chain,
+            Submission::Audits(report) => report.chain,
+            Submission::Grant(grant) => grant.chain,
+            Submission::Order(order) => order.chain,
+            Submission::Loss(claim) => claim.chain,
+            Submission::Rebuttal(rebuttal) => rebuttal.chain,
+            Submission::Equivocation(evidence) => evidence.first.voucher.body.chain,
+            Submission::OpenOwned(opening) => opening.chain,
+            Submission::Release(release) => release.chain,
         })
     }
 
@@ -185,6 +260,36 @@ impl Wire for Entry {
                 deposit.account.write(out);
                 deposit.amount.write(out);
             }
+            Self::SettleClaim(claim) => {
+                out.u8(SETTLE_CLAIM);
+                out.bytes(claim);
+            }
+            Self::ReturnHeld(node) => {
+                out.u8(RETURN_HELD);
+                node.write(out);
+            }
+            Self::Release(node) => {
+                out.u8(RELEASE);
+                node.write(out);
+            }
+            Self::Forfeit(node) => {
+                out.u8(FORFEIT);
+                node.write(out);
+            }
+            Self::Fund(fund) => {
+                out.u8(FUND);
+                fund.id.write(out);
+                fund.party.write(out);
+                fund.amount.write(out);
+            }
+            Self::PostPrices(sheet) => {
+                out.u8(POST_PRICES);
+                sheet.write(out);
+            }
+            Self::AdmitGateway(gateway) => {
+                out.u8(ADMIT_GATEWAY);
+                gateway.write(out);
+            }
         }
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -201,6 +306,17 @@ impl Wire for Entry {
                 account: AccountId::read(from)?,
                 amount: Amount::read(from)?,
             }),
+            FUND => Self::Fund(Fund {
+                id: TransferId::read(from)?,
+                party: PublicKey::read(from)?,
+                amount: Amount::read(from)?,
+            }),
+            POST_PRICES => Self::PostPrices(SignedPriceSheet::read(from)?),
+            ADMIT_GATEWAY => Self::AdmitGateway(GatewayId::read(from)?),
+            SETTLE_CLAIM => Self::SettleClaim(from.array()?),
+            RETURN_HELD => Self::ReturnHeld(NodeId::read(from)?),
+            RELEASE => Self::Release(NodeId::read(from)?),
+            FORFEIT => Self::Forfeit(NodeId::read(from)?),
             value => return Err(WireError::Unknown { what: "entry", value: u64::from(value) }),
         })
     }

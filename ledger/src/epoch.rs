@@ -49,6 +49,9 @@ pub struct Intake {
     pub lanes: BTreeMap<LaneKey, VoucherBody>,
     /// The latest statement of each account.
     pub statements: BTreeMap<(GatewayId, AccountId), UsageStatement>,
+    /// Stands for all that was taken, in that order, so that no block hashes
+    /// all of it again. `None` in ledgers of version 1, which do.
+    pub taken: Option<Hash>,
 }
 
 impl Intake {
@@ -80,6 +83,15 @@ impl Intake {
         self.lanes.values().fold(0, |sum: u64, body| sum.saturating_add(body.counters.traffic()))
     }
 
+    /// Takes a receipt or a statement, by its signed digest, into what stands for
+    /// all of them.
+    pub fn fold(&mut self, digest: [u8; 32]) {
+        if let Some(taken) = &mut self.taken {
+            let both = [taken.0, digest].concat();
+            *taken = Hash(blake3::derive_key("stratos ledger intake v1", &both));
+        }
+    }
+
     pub(crate) fn write(&self, out: &mut Writer) {
         out.u64(self.opened_ms);
         out.u8(match self.window {
@@ -87,6 +99,10 @@ impl Intake {
             Window::Statements => 2,
         });
         out.u64(self.since_ms);
+        if let Some(taken) = &self.taken {
+            taken.write(out);
+            return;
+        }
         out.u64(self.lanes.len() as u64);
         for body in self.lanes.values() {
             body.write(out); // It names its lane.
@@ -108,7 +124,8 @@ pub enum VoidReason {
         /// What its nodes' receipts claim.
         receipts: Amount,
     },
-    /// An account has too little reserved with this gateway.
+    /// An account has too little reserved with this gateway. Only in ledgers of
+    /// version 1: in others the gateway pays what is not covered.
     Uncovered {
         /// The account.
         account: AccountId,
@@ -135,6 +152,31 @@ impl fmt::Display for VoidReason {
             Self::Overflow => f.write_str("the receipts or statements exceed what can be counted"),
         }
     }
+}
+
+/// What a gateway paid of its own for an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cover {
+    /// From its own account, reserved or not.
+    pub account: Amount,
+    /// From its bond.
+    pub bond: Amount,
+    /// From its pay, mature or not.
+    pub pay: Amount,
+    /// What it could not pay, so that its nodes were short of it: money, or
+    /// units where they are bought on the curve.
+    pub short: Amount,
+    /// Why accounts were charged nothing and the gateway was revoked, if it lied.
+    pub fault: Option<VoidReason>,
+}
+
+/// What units came to in an epoch, where they are bought on the curve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CurveUse {
+    /// Units that were used.
+    pub units: Amount,
+    /// What they would have cost by the published rule.
+    pub reference: Amount,
 }
 
 /// What a gateway's accepted receipts came to.
@@ -169,6 +211,12 @@ pub struct Summary {
     pub totals: BTreeMap<GatewayId, GatewayTotal>,
     /// Gateways for whom nobody was debited or paid.
     pub void: BTreeMap<GatewayId, VoidReason>,
+    /// What went to the repair fund because audits failed.
+    pub withheld: Amount,
+    /// Gateways that paid of their own what their statements left open.
+    pub covered: BTreeMap<GatewayId, Cover>,
+    /// On the curve: what was used, and its published price.
+    pub curve: Option<CurveUse>,
 }
 
 /// A settled epoch whose payouts are not mature yet.
@@ -198,6 +246,7 @@ impl Sealed {
             write_party(party, &mut out);
             out.u128(amount);
         }
+        summary.write_later(&mut out);
         let digest = Hash(blake3::derive_key("stratos ledger sealed epoch v1", &out.0));
         Self { summary, payouts, digest }
     }
@@ -221,6 +270,35 @@ impl Summary {
         for (gateway, reason) in &self.void {
             gateway.write(out);
             write_reason(reason, out);
+        }
+    }
+
+    /// What came later than ledgers that exist: it is written only where there
+    /// is some, so that their digests stay.
+    fn write_later(&self, out: &mut Writer) {
+        if self.withheld > Amount::ZERO {
+            out.u8(1);
+            self.withheld.write(out);
+        }
+        if !self.covered.is_empty() {
+            out.u8(2);
+            out.u64(self.covered.len() as u64);
+            for (gateway, cover) in &self.covered {
+                gateway.write(out);
+                cover.account.write(out);
+                cover.bond.write(out);
+                cover.pay.write(out);
+                cover.short.write(out);
+                match &cover.fault {
+                    Some(reason) => write_reason(reason, out),
+                    None => out.u8(0),
+                }
+            }
+        }
+        if let Some(CurveUse { units, reference }) = self.curve {
+            out.u8(3);
+            units.write(out);
+            reference.write(out);
         }
     }
 }

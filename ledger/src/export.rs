@@ -8,8 +8,9 @@ use protocol::wire::{Wire, WireError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::block::{Block, Finality, Header};
+use crate::block::{Block, Header};
 use crate::entry::Entry;
+use crate::finality::Finality;
 use crate::genesis::Genesis;
 
 /// Longest line: well above the largest block and the largest genesis.

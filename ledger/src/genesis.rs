@@ -12,18 +12,24 @@ use protocol::{ChainId, Epoch, GatewayId, LedgerId, SecretKey};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::economy::Economy;
 use crate::hash::{Hash, hex_bytes};
 
 /// Parts that shares are counted in: 10,000 is all.
 pub const SHARES: u16 = 10_000;
 
 /// Epochs of at least this length get the waiting times of a real network.
-const REAL_EPOCH_MS: u64 = 60_000;
+pub(crate) const REAL_EPOCH_MS: u64 = 60_000;
 const HOUR_MS: u64 = 3_600_000;
 /// Epochs after which what was paid may be withdrawn.
 const MATURITY_EPOCHS: u64 = 2016;
 
-const VERSION: u16 = 1;
+/// Without an economy.
+const VERSION_1: u16 = 1;
+/// With an economy and a set of validators.
+const VERSION_2: u16 = 2;
+/// Most validators.
+const VALIDATORS_MAX: usize = 64;
 
 /// What things cost when nobody says otherwise, in atto-credits for one unit.
 ///
@@ -124,6 +130,12 @@ pub enum GenesisError {
     /// A key nobody can hold.
     #[error("{0} is not a usable Ed25519 public key")]
     Key(String),
+    /// Parameters of the economy that contradict each other.
+    #[error("{0}")]
+    Economy(&'static str),
+    /// The sequencer is no validator, or the list is not one.
+    #[error("validators must be listed once each, in ascending order, the sequencer among them")]
+    Validators,
     /// The price sheet is not the sequencer's.
     #[error("the price sheet is not signed by the sequencer")]
     Prices,
@@ -135,7 +147,7 @@ pub enum GenesisError {
 pub struct Genesis {
     /// Its name: random.
     pub chain: ChainId,
-    /// Who orders entries. A validator set of one.
+    /// Who orders entries: one of the validators.
     pub sequencer: LedgerId,
     /// Its gateways, in ascending order.
     pub gateways: Vec<GatewayId>,
@@ -148,6 +160,13 @@ pub struct Genesis {
     /// The sequencer's signature over the price sheet.
     #[serde(with = "signature_hex")]
     pub prices_signature: Signature,
+    /// Whose signatures may make a block final, in ascending order. None are
+    /// listed in version 1, where the sequencer is the only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub validators: Vec<LedgerId>,
+    /// Who is paid when, and what misbehaving costs. Not in version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub economy: Option<Economy>,
 }
 
 /// A signature as hex digits in JSON.
@@ -174,14 +193,24 @@ impl Genesis {
         mut gateways: Vec<GatewayId>,
         time_ms: u64,
         params: Params,
+        economy: Economy,
         prices: Prices,
     ) -> Result<Self, GenesisError> {
         gateways.sort_unstable();
         gateways.dedup();
         let prices_signature = posted(chain, prices).signed(key).signature;
         let sequencer = key.public().into();
-        let genesis =
-            Self { chain, sequencer, gateways, time_ms, params, prices, prices_signature };
+        let genesis = Self {
+            chain,
+            sequencer,
+            gateways,
+            time_ms,
+            params,
+            prices,
+            prices_signature,
+            validators: vec![sequencer],
+            economy: Some(economy),
+        };
         genesis.check()?;
         Ok(genesis)
     }
@@ -201,7 +230,68 @@ impl Genesis {
         if !sign::is_sound_key(self.sequencer) {
             return Err(GenesisError::Key(self.sequencer.to_string()));
         }
+        self.check_validators()?;
+        self.economy().check()?;
+        self.check_shares()?;
         self.price_sheet().verify(self.sequencer).map_err(|_| GenesisError::Prices)
+    }
+
+    /// Where gateways have a bond, it must cost more than it brings to make up
+    /// receipts that one cannot pay: of four parts of bond and one that is
+    /// diverted, own nodes and another own gateway get back no more than four.
+    fn check_shares(&self) -> Result<(), GenesisError> {
+        if self.economy().gateway_bond == Amount::ZERO {
+            return Ok(());
+        }
+        let usual = [self.params.rho_resource, self.params.rho_meta, self.params.rho_chain];
+        let tiers = self.economy().emission.iter().map(|tier| tier.rho);
+        let pays = |[resource, meta, _]: &[u16; 3]| {
+            5 * u32::from(*resource) + 4 * u32::from(*meta) > 4 * u32::from(SHARES)
+        };
+        match tiers.chain([usual]).find(pays) {
+            Some(_) => Err(GenesisError::Economy(
+                "with a bond, five times the nodes' share and four times the gateways' must not \
+                 exceed four times the whole",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn check_validators(&self) -> Result<(), GenesisError> {
+        if self.economy.is_none() {
+            return if self.validators.is_empty() { Ok(()) } else { Err(GenesisError::Validators) };
+        }
+        let listed = self.validators.len() <= VALIDATORS_MAX
+            && self.validators.is_sorted_by(|a, b| a < b)
+            && self.validators.contains(&self.sequencer);
+        if !listed {
+            return Err(GenesisError::Validators);
+        }
+        match self.validators.iter().find(|key| !sign::is_sound_key(**key)) {
+            Some(key) => Err(GenesisError::Key(key.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whose signatures may make a block final.
+    pub fn validators(&self) -> &[LedgerId] {
+        if self.validators.is_empty() {
+            std::slice::from_ref(&self.sequencer)
+        } else {
+            &self.validators
+        }
+    }
+
+    /// Who is paid when, and what misbehaving costs.
+    pub fn economy(&self) -> &Economy {
+        static NEUTRAL: Economy = Economy::NEUTRAL;
+        self.economy.as_ref().unwrap_or(&NEUTRAL)
+    }
+
+    /// Whether gateways answer for what they state and nodes for what they
+    /// keep. Ledgers that began before there was an economy replay as they were.
+    pub fn is_answerable(&self) -> bool {
+        self.economy.is_some()
     }
 
     /// What the first block builds on.
@@ -262,7 +352,7 @@ impl Wire for Params {
 
 impl Wire for Genesis {
     fn write(&self, out: &mut Writer) {
-        out.u16(VERSION);
+        out.u16(if self.economy.is_some() { VERSION_2 } else { VERSION_1 });
         self.chain.write(out);
         self.sequencer.write(out);
         out.list(&self.gateways);
@@ -270,14 +360,18 @@ impl Wire for Genesis {
         self.params.write(out);
         self.prices.write(out);
         self.prices_signature.write(out);
+        if let Some(economy) = &self.economy {
+            out.list(&self.validators);
+            economy.write(out);
+        }
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
         let version = from.u16()?;
-        if version != VERSION {
+        if version != VERSION_1 && version != VERSION_2 {
             let value = u64::from(version);
             return Err(WireError::Unknown { what: "genesis version", value });
         }
-        Ok(Self {
+        let mut genesis = Self {
             chain: ChainId::read(from)?,
             sequencer: LedgerId::read(from)?,
             gateways: from.list("gateways", MEMBERS_MAX)?,
@@ -285,6 +379,13 @@ impl Wire for Genesis {
             params: Params::read(from)?,
             prices: Prices::read(from)?,
             prices_signature: Signature::read(from)?,
-        })
+            validators: Vec::new(),
+            economy: None,
+        };
+        if version == VERSION_2 {
+            genesis.validators = from.list("validators", VALIDATORS_MAX)?;
+            genesis.economy = Some(Economy::read(from)?);
+        }
+        Ok(genesis)
     }
 }

@@ -17,16 +17,17 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::block::Block;
-use crate::chain::{BeginError, BlockError, Chain, Source};
+use crate::chain::{BeginError, Chain};
 use crate::clock::Timing;
+use crate::economy::Economy;
 use crate::entry::Deposit;
 use crate::genesis::{Genesis, GenesisError, Params};
+use crate::halt::Halt;
+use crate::notary::Notary;
+use crate::replay::{ReplayError, replay};
 use crate::server::{self, Service};
 use crate::store::{self, Reader, Store, StoreError};
 use crate::writer::{Handle, Shared, Stopped, WriteError, Writer};
-
-/// Blocks that are read at once when a ledger is opened.
-const REPLAY_PAGE: u32 = 64;
 
 /// How to run a ledger.
 #[derive(Clone, Debug)]
@@ -35,12 +36,18 @@ pub struct Settings {
     pub dir: PathBuf,
     /// Where it listens.
     pub listen: SocketAddr,
-    /// The network's gateways. Used at the first start alone, like all below.
+    /// The network's gateways. Used at the first start alone, like the
+    /// parameters, the economy and the prices.
     pub gateways: Vec<GatewayId>,
     /// How long things take and how money is shared.
     pub params: Params,
+    /// Who is paid when, and what misbehaving costs.
+    pub economy: Economy,
     /// What things cost.
     pub prices: Prices,
+    /// Keys of the witnesses whose cosignatures are served. They may change at
+    /// every start.
+    pub witnesses: Vec<PublicKey>,
 }
 
 /// Why a ledger could not be opened.
@@ -78,13 +85,8 @@ pub enum OpenError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// What is stored does not follow from the genesis.
-    #[error("block {height} of the stored ledger is wrong ({reason}): restore it from a backup")]
-    Replay {
-        /// The first wrong block.
-        height: u64,
-        /// What is wrong.
-        reason: BlockError,
-    },
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// The address cannot be listened on.
     #[error("the ledger cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
@@ -108,6 +110,7 @@ pub struct Ledger {
     writer: Writer,
     handle: Handle,
     reader: Reader,
+    witnesses: Vec<PublicKey>,
     /// Held as long as the ledger is open.
     lock: File,
 }
@@ -143,7 +146,7 @@ impl Ledger {
         let (mut store, reader) = store::open(&settings.dir.join(DATABASE)).await?;
         let chain = match reader.genesis().await? {
             None => begin(&settings, &key, (timing.now_ms)(), &mut store).await?,
-            Some(genesis) => resume(&settings, &key, genesis, &reader).await?,
+            Some(genesis) => resume(&settings, &key, genesis, &mut store, &reader).await?,
         };
         let endpoint = quic::listen(settings.listen, &key, Admission::new(is_welcome))
             .map_err(|error| OpenError::Listen(settings.listen, error))?;
@@ -151,9 +154,12 @@ impl Ledger {
             endpoint.local_addr().map_err(|error| OpenError::Listen(settings.listen, error))?;
 
         let id = chain.head().chain;
-        let shared = Shared::new(chain);
+        let halt = Halt::look(&settings.dir);
+        let halt = halt.map_err(|error| OpenError::Folder(settings.dir.clone(), error))?;
+        let shared = Shared::new(chain, halt);
         let (writer, handle) = Writer::new(shared.clone(), store, key.clone(), timing);
-        Ok(Self { endpoint, addr, key, chain: id, shared, writer, handle, reader, lock })
+        let witnesses = settings.witnesses;
+        Ok(Self { endpoint, addr, key, chain: id, shared, writer, handle, reader, witnesses, lock })
     }
 
     /// Its key, as nodes and gateways pin it.
@@ -186,12 +192,12 @@ impl Ledger {
     }
 
     async fn serve(self, stop: CancellationToken) -> Result<(), RunError> {
-        let Self { endpoint, key, shared, writer, handle, reader, lock, .. } = self;
+        let Self { endpoint, key, shared, writer, handle, reader, witnesses, lock, .. } = self;
         // The writer outlives the server, which drains through it. Whoever
         // drops this future stops both.
         let (serving, writing) = (stop.child_token(), CancellationToken::new());
         let (_serve, write) = (serving.clone().drop_guard(), writing.clone().drop_guard());
-        let service = Service::new(shared, handle, reader.clone(), key);
+        let service = Service::new(shared, handle, reader.clone(), key, Notary::new(witnesses));
         let server = tokio::spawn(server::serve(endpoint, service, serving.clone()));
         let writer = tokio::spawn(async move {
             let _held = lock;
@@ -215,7 +221,7 @@ fn is_welcome(key: PublicKey) -> bool {
     sign::is_sound_key(key)
 }
 
-fn lock_folder(dir: &Path) -> Result<File, OpenError> {
+pub(crate) fn lock_folder(dir: &Path) -> Result<File, OpenError> {
     let failed = |error| OpenError::Folder(dir.into(), error);
     fs::create_dir_all(dir).map_err(failed)?;
     let open = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK));
@@ -250,6 +256,7 @@ async fn begin(
         settings.gateways.clone(),
         now_ms,
         settings.params.clone(),
+        settings.economy.clone(),
         settings.prices,
     )?;
     let chain = Chain::new(genesis.clone())?;
@@ -264,6 +271,7 @@ async fn resume(
     settings: &Settings,
     key: &SecretKey,
     genesis: Genesis,
+    store: &mut Store,
     reader: &Reader,
 ) -> Result<Chain, OpenError> {
     let found = key.public().into();
@@ -272,7 +280,8 @@ async fn resume(
         return Err(OpenError::KeyMismatch { path, found, wanted });
     }
     warn_about_changes(settings, &genesis);
-    replay(Chain::new(genesis)?, reader).await
+    let (chain, _) = replay(Chain::new(genesis)?, store, reader).await?;
+    Ok(chain)
 }
 
 /// Only the genesis counts; whoever changed the settings should know.
@@ -289,30 +298,5 @@ fn warn_about_changes(settings: &Settings, genesis: &Genesis) {
     }
     if settings.prices != genesis.prices {
         tracing::warn!("the prices of the first start stay in force, not those of the settings");
-    }
-}
-
-/// Rebuilds state and log from the stored blocks, and so verifies them.
-async fn replay(mut chain: Chain, reader: &Reader) -> Result<Chain, OpenError> {
-    let wrong = |height, reason| OpenError::Replay { height, reason };
-    let first = reader.blocks(0, 1).await?;
-    let first = first.first().ok_or(StoreError::Corrupt("a genesis without block 0"))?;
-    if first.header != *chain.head() || !first.entries.is_empty() {
-        return Err(wrong(0, BlockError::Header("block 0")));
-    }
-    let mut finality = first.finality.clone();
-    loop {
-        let head = chain.head().height;
-        let blocks = reader.blocks(head + 1, REPLAY_PAGE).await?;
-        let Some(last) = blocks.last() else {
-            chain.confirm(&finality).map_err(|reason| wrong(head, reason))?;
-            return Ok(chain);
-        };
-        finality = last.finality.clone();
-        for block in &blocks {
-            chain
-                .extend(block, Source::Own)
-                .map_err(|reason| wrong(block.header.height, reason))?;
-        }
     }
 }

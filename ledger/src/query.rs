@@ -1,40 +1,67 @@
-//! Questions in JSON, for gateways: what a console or a command line shows.
+//! Questions in JSON, for anyone: what a console or a command line shows.
 //!
 //! ```text
 //! {"query":"epochs","last":N}                          the last N epochs, newest last
 //! {"query":"nodes","after":NODE?}                      nodes and what they earned
 //! {"query":"account","account":ID}                     one account
-//! {"query":"accounts","after":ID?}                     all accounts
+//! {"query":"accounts","after":ID?,"gateway":ID?}       all accounts; those a gateway may spend from
 //! {"query":"receipts_total","epoch":N,"gateway":ID}    what a gateway owes by accepted receipts
 //! {"query":"inclusion","epoch":N,"gateway":ID,"node":ID,"lane":N}  proof that a receipt is in the log
+//! {"query":"claims","node":ID,"after":CLAIM?}          open claims that a node lost a shard
+//! {"query":"audits","gateway":ID,"after":NODE?}        what a gateway reported of nodes
+//! {"query":"statement","account":ID,"epoch":N}         what an account used, paid, and the proof
+//! {"query":"earnings","party":KEY,"from":N?,"until":N?,"after":N?}  all that happened to a party's pay
+//! {"query":"prices"}                                   price sheets, and the curve
+//! {"query":"gateways"}                                 gateways and their money
+//! {"query":"quote","counters":{..},"epoch":N?}         what traffic costs
+//! {"query":"beacon","epoch":N}                         the hash of the block that opened it
 //! {"query":"consistency","old_size":N}                 proof that the log only grew
 //! {"query":"checkpoint"}                               the signed head of the log
 //! {"query":"genesis"}                                  how the network began
 //! {"query":"export","from_height":N,"max":N}           lines of the export
 //! ```
 //!
+//! The answers to those about money:
+//!
+//! ```text
+//! statement  {account, epoch, stage, prices, lines: [{gateway, counters, amount, charged,
+//!            reserved, statement: {index, entry, proof} or null}], height, log_size, root,
+//!            checkpoint}
+//! earnings   {party, events: [{id, height, event, ..}], next}: see the events' own fields; one
+//!            of the kind "earned" has amounts, too: what each counter comes to
+//! prices     {open, sheets: [{id, from, until, prices, signature}], curve: {money, units} or null}
+//! gateways   {gateways: [{gateway, revoked, available, bond, immature, mature, withdrawn}]}
+//! quote      {epoch, sheet, counters, amount, units, money}: without a curve, units and money
+//!            are null
+//! ```
+//!
+//! A checkpoint is a signed note, with the cosignatures that witnesses made for
+//! that head; the query of that name also has `witnessed`, the latest one that
+//! all witnesses cosigned (or null), and `halted`, why the ledger takes nothing
+//! more (or null).
+//!
 //! Amounts are decimal strings of atto-credits. An answer that would be too
 //! long stops early and names where to go on: `next` is null at the end, or
 //! the `after` (for export: the `from_height`) to ask with. An answer of
 //! `{"error": TEXT}` says why there is none.
 
+mod money;
+mod state;
+
+use protocol::ids::PublicKey;
 use protocol::ledger_api::QUERY_MAX;
-use protocol::price::Amount;
-use protocol::{AccountId, Epoch, GatewayId, NodeId, SecretKey};
+use protocol::wire::Wire;
+use protocol::{AccountId, Epoch, GatewayId, NodeId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::account::{Account, Party};
-use crate::block::signed_checkpoint;
 use crate::chain::Chain;
-use crate::entry::LaneKey;
-use crate::epoch::{GatewayTotal, Summary, Window};
+use crate::entry::{Entry, LaneKey};
 use crate::export::{block_line, genesis_line};
-use crate::state::{Customer, Member, State};
+use crate::server::Service;
 use crate::store::{Reader, StoreError};
-use crate::writer::{Shared, Stopped};
-use protocol::wire::Wire;
+use crate::writer::Stopped;
 
 /// Bytes of items in one answer. The rest of [`QUERY_MAX`] is for what
 /// surrounds them.
@@ -57,6 +84,7 @@ enum Query {
     },
     Accounts {
         after: Option<AccountId>,
+        gateway: Option<GatewayId>,
     },
     ReceiptsTotal {
         epoch: Epoch,
@@ -67,6 +95,33 @@ enum Query {
         gateway: GatewayId,
         node: NodeId,
         lane: u16,
+    },
+    Audits {
+        gateway: GatewayId,
+        after: Option<NodeId>,
+    },
+    Claims {
+        node: NodeId,
+        after: Option<String>,
+    },
+    Statement {
+        account: AccountId,
+        epoch: Epoch,
+    },
+    Earnings {
+        party: PublicKey,
+        from: Option<Epoch>,
+        until: Option<Epoch>,
+        after: Option<u64>,
+    },
+    Prices {},
+    Gateways {},
+    Quote {
+        counters: serde_json::Map<String, Value>,
+        epoch: Option<Epoch>,
+    },
+    Beacon {
+        epoch: Epoch,
     },
     Consistency {
         old_size: u64,
@@ -88,6 +143,12 @@ enum QueryError {
     NoAccount(AccountId),
     #[error("epoch {0} is not closed, or never was")]
     NoEpoch(Epoch),
+    #[error("epoch {0} did not begin, or too long ago")]
+    NoBeacon(Epoch),
+    #[error("no traffic is counted as {0:?}")]
+    NoCounter(String),
+    #[error("a claim's id is 64 hex digits")]
+    NoClaim,
     #[error("no receipt of that lane was taken")]
     NoReceipt,
     #[error("the log never had {0} entries")]
@@ -99,51 +160,62 @@ enum QueryError {
 }
 
 /// Answers a query with JSON.
-pub(crate) async fn answer(
-    query: &[u8],
-    shared: &Shared,
-    reader: &Reader,
-    key: &SecretKey,
-) -> Vec<u8> {
-    let answer = match ask(query, shared, reader, key).await {
+pub(crate) async fn answer(query: &[u8], service: &Service) -> Vec<u8> {
+    let answer = match ask(query, service).await {
         Ok(answer) => answer,
         Err(error) => json!({ "error": error.to_string() }),
     };
     answer.to_string().into_bytes()
 }
 
-async fn ask(
-    query: &[u8],
-    shared: &Shared,
-    reader: &Reader,
-    key: &SecretKey,
-) -> Result<Value, QueryError> {
+async fn ask(query: &[u8], service: &Service) -> Result<Value, QueryError> {
+    let Service { shared, reader, .. } = service;
     match serde_json::from_slice(query)? {
-        Query::Epochs { last } => Ok(epochs(shared.read().await?.state(), last)),
-        Query::Nodes { after } => Ok(nodes(shared.read().await?.state(), after)),
-        Query::Account { account } => account_of(shared.read().await?.state(), account),
-        Query::Accounts { after } => Ok(accounts(shared.read().await?.state(), after)),
+        Query::Epochs { last } => Ok(state::epochs(shared.read().await?.state(), last)),
+        Query::Nodes { after } => Ok(state::nodes(shared.read().await?.state(), after)),
+        Query::Account { account } => state::account_of(shared.read().await?.state(), account),
+        Query::Accounts { after, gateway } => {
+            Ok(state::accounts(shared.read().await?.state(), after, gateway))
+        }
+        Query::Claims { node, after } => {
+            let after = after.map(|id| claim_id(&id)).transpose()?;
+            Ok(state::claims(shared.read().await?.state(), node, after))
+        }
         Query::ReceiptsTotal { epoch, gateway } => {
-            receipts_total(shared.read().await?.state(), epoch, gateway)
+            state::receipts_total(shared.read().await?.state(), epoch, gateway)
+        }
+        Query::Audits { gateway, after } => {
+            Ok(state::audits(shared.read().await?.state(), gateway, after))
+        }
+        Query::Statement { account, epoch } => money::statement(service, account, epoch).await,
+        Query::Earnings { party, from, until, after } => {
+            let epochs = (from.unwrap_or(Epoch(0)), until.unwrap_or(Epoch(u64::MAX)));
+            money::earnings(service, party, epochs, after.unwrap_or(0)).await
+        }
+        Query::Prices {} => Ok(money::prices(shared.read().await?.state())),
+        Query::Gateways {} => Ok(money::gateways(shared.read().await?.state())),
+        Query::Quote { counters, epoch } => {
+            money::quote(shared.read().await?.state(), counters, epoch)
         }
         Query::Inclusion { epoch, gateway, node, lane } => {
-            let lane = LaneKey { gateway, node, lane };
-            let (index, entry) = reader.receipt(epoch, lane).await?.ok_or(QueryError::NoReceipt)?;
-            let chain = shared.read().await?;
-            let proof = chain.log().prove_inclusion(index).ok_or(QueryError::NoReceipt)?;
-            Ok(with_head(
-                &chain,
-                key,
-                json!({ "index": index, "entry": hex::encode(entry.to_wire()), "proof": proof }),
-            ))
+            inclusion(service, epoch, LaneKey { gateway, node, lane }).await
+        }
+        Query::Beacon { epoch } => {
+            let beacon = shared.read().await?.beacon(epoch);
+            let beacon = beacon.ok_or(QueryError::NoBeacon(epoch))?;
+            Ok(json!({ "epoch": epoch, "beacon": beacon.to_string() }))
         }
         Query::Consistency { old_size } => {
             let chain = shared.read().await?;
             let proof = chain.log().prove_consistency(old_size);
             let proof = proof.ok_or(QueryError::NoSize(old_size))?;
-            Ok(with_head(&chain, key, json!({ "old_size": old_size, "proof": proof })))
+            Ok(with_head(&chain, service, json!({ "old_size": old_size, "proof": proof })))
         }
-        Query::Checkpoint {} => Ok(with_head(&*shared.read().await?, key, json!({}))),
+        Query::Checkpoint {} => {
+            let witnessed = service.notary.witnessed(&service.key).map(|note| note.to_string());
+            let answer = json!({ "witnessed": witnessed, "halted": shared.halt().reason() });
+            Ok(with_head(&*shared.read().await?, service, answer))
+        }
         Query::Genesis {} => {
             let chain = shared.read().await?;
             let genesis = chain.state().genesis();
@@ -153,139 +225,34 @@ async fn ask(
     }
 }
 
+fn claim_id(hex: &str) -> Result<[u8; 32], QueryError> {
+    let mut id = [0; 32];
+    hex::decode_to_slice(hex, &mut id).map_err(|_| QueryError::NoClaim)?;
+    Ok(id)
+}
+
+async fn inclusion(service: &Service, epoch: Epoch, lane: LaneKey) -> Result<Value, QueryError> {
+    let found = service.reader.receipt(epoch, lane).await?;
+    let (index, entry) = found.ok_or(QueryError::NoReceipt)?;
+    let chain = service.shared.read().await?;
+    let proved = proved(&chain, index, &entry).ok_or(QueryError::NoReceipt)?;
+    Ok(with_head(&chain, service, proved))
+}
+
+/// An entry, and the proof that it is in the log.
+fn proved(chain: &Chain, index: u64, entry: &Entry) -> Option<Value> {
+    let proof = chain.log().prove_inclusion(index)?;
+    Some(json!({ "index": index, "entry": hex::encode(entry.to_wire()), "proof": proof }))
+}
+
 /// Adds what a proof is to be checked against.
-fn with_head(chain: &Chain, key: &SecretKey, mut answer: Value) -> Value {
+fn with_head(chain: &Chain, service: &Service, mut answer: Value) -> Value {
     let head = chain.head();
     answer["height"] = head.height.into();
     answer["log_size"] = head.log_size.into();
     answer["root"] = head.entries_root.to_string().into();
-    answer["checkpoint"] = signed_checkpoint(head, key).into();
+    answer["checkpoint"] = service.notary.checkpoint(head, &service.key).to_string().into();
     answer
-}
-
-#[derive(Serialize)]
-struct EpochItem {
-    epoch: Epoch,
-    state: &'static str,
-    opened: u64,
-    bytes: u64,
-    debited: Amount,
-    paid: Amount,
-    tax: Amount,
-    treasury: Amount,
-    emission: Amount,
-    void: Vec<VoidItem>,
-}
-
-#[derive(Serialize)]
-struct VoidItem {
-    gateway: GatewayId,
-    reason: String,
-}
-
-impl EpochItem {
-    fn unsettled(epoch: Epoch, state: &'static str, opened: u64, bytes: u64) -> Self {
-        let zero = Amount::ZERO;
-        let (debited, paid, tax, treasury, emission) = (zero, zero, zero, zero, zero);
-        let void = Vec::new();
-        Self { epoch, state, opened, bytes, debited, paid, tax, treasury, emission, void }
-    }
-
-    fn settled(epoch: Epoch, state: &'static str, summary: &Summary) -> Self {
-        let void = summary
-            .void
-            .iter()
-            .map(|(&gateway, reason)| VoidItem { gateway, reason: reason.to_string() });
-        Self {
-            epoch,
-            state,
-            opened: summary.opened_ms,
-            bytes: summary.bytes,
-            debited: summary.debited,
-            paid: summary.paid,
-            tax: summary.tax,
-            treasury: summary.treasury,
-            emission: summary.emission,
-            void: void.collect(),
-        }
-    }
-}
-
-fn epochs(state: &State, last: u64) -> Value {
-    let open = state.open();
-    let open = EpochItem::unsettled(open.epoch, "open", open.opened_ms, 0);
-    let intake = state.intake().iter().rev().map(|(&epoch, intake)| {
-        let stage = match intake.window {
-            Window::Receipts => "receipts",
-            Window::Statements => "statements",
-        };
-        EpochItem::unsettled(epoch, stage, intake.opened_ms, intake.bytes())
-    });
-    let sealed = state.sealed().iter().rev();
-    let sealed = sealed.map(|(&epoch, s)| EpochItem::settled(epoch, "sealed", &s.summary));
-    let mature = state.mature().iter().rev();
-    let mature = mature.map(|(&epoch, summary)| EpochItem::settled(epoch, "mature", summary));
-    // The newest first, so that a page that is full loses the oldest.
-    let newest_first = std::iter::once(open).chain(intake).chain(sealed).chain(mature);
-    let last = usize::try_from(last).unwrap_or(usize::MAX);
-    let (mut epochs, _) = page(newest_first.take(last).map(|item| ((), item)));
-    epochs.reverse();
-    json!({ "epochs": epochs })
-}
-
-fn nodes(state: &State, after: Option<NodeId>) -> Value {
-    let members = state.nodes().iter().filter(|(node, _)| Some(**node) > after);
-    let (nodes, next) = page(members.map(|(&node, member)| (node, node_item(state, node, member))));
-    json!({ "nodes": nodes, "next": next })
-}
-
-fn node_item(state: &State, node: NodeId, member: &Member) -> Value {
-    let party = Party::Node(node);
-    json!({
-        "node": node,
-        "addr": member.record.addr.to_string(),
-        "zone": member.record.zone,
-        "operator": member.record.operator,
-        "earned": member.earned,
-        "immature": state.book().balance(Account::Immature(party)),
-        "mature": state.book().balance(Account::Mature(party)),
-        "bytes": member.bytes,
-    })
-}
-
-fn account_of(state: &State, account: AccountId) -> Result<Value, QueryError> {
-    let customer = state.customers().get(&account).ok_or(QueryError::NoAccount(account))?;
-    Ok(account_item(state, account, customer))
-}
-
-fn accounts(state: &State, after: Option<AccountId>) -> Value {
-    let customers = state.customers().iter().filter(|(account, _)| Some(**account) > after);
-    let (accounts, next) =
-        page(customers.map(|(&id, customer)| (id, account_item(state, id, customer))));
-    json!({ "accounts": accounts, "next": next })
-}
-
-fn account_item(state: &State, account: AccountId, customer: &Customer) -> Value {
-    let reserved = Account::Reserved(customer.gateway, account);
-    json!({
-        "account": account,
-        "gateway": customer.gateway,
-        "available": state.book().balance(Account::Available(account)),
-        "reserved": state.book().balance(reserved),
-        "spent": customer.spent,
-    })
-}
-
-fn receipts_total(state: &State, epoch: Epoch, gateway: GatewayId) -> Result<Value, QueryError> {
-    let total = match (state.intake().get(&epoch), state.summary(epoch)) {
-        (Some(intake), _) => GatewayTotal {
-            owed: Amount(intake.owed(gateway).unwrap_or(u128::MAX)),
-            receipts: intake.lanes_of(gateway).count() as u64,
-        },
-        (None, Some(summary)) => summary.totals.get(&gateway).copied().unwrap_or_default(),
-        (None, None) => return Err(QueryError::NoEpoch(epoch)),
-    };
-    Ok(json!({ "sum": total.owed, "receipts": total.receipts }))
 }
 
 async fn export(reader: &Reader, from: u64, max: Option<u32>) -> Result<Value, QueryError> {

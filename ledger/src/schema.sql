@@ -1,5 +1,5 @@
--- The ledger's past, format 1. Nothing here is ever changed or deleted, and
--- all else that the ledger knows follows from it.
+-- The ledger's past, format 2. Genesis, blocks and entries are never changed or
+-- deleted, and all else that the ledger knows follows from them.
 
 CREATE TABLE genesis (
     id      INTEGER PRIMARY KEY CHECK (id = 1),
@@ -15,11 +15,14 @@ CREATE TABLE blocks (
 CREATE TABLE entries (
     idx     INTEGER PRIMARY KEY CHECK (idx >= 0),         -- place in the log
     height  BIGINT NOT NULL REFERENCES blocks (height),
-    content BLOB NOT NULL CHECK (length(content) BETWEEN 1 AND 1024),
+    content BLOB NOT NULL CHECK (length(content) BETWEEN 1 AND 21504),
     lane    BLOB CHECK (length(lane) = 74)                -- of receipts: epoch, gateway, node, lane
 );
 CREATE INDEX entries_by_height ON entries (height);
 CREATE INDEX entries_by_lane ON entries (lane) WHERE lane IS NOT NULL;
+-- Of usage statements (a 5 and the chain come first): gateway, account, epoch.
+CREATE INDEX entries_by_statement ON entries (substr(content, 18, 56))
+WHERE substr(content, 1, 1) = x'05';
 
 CREATE TRIGGER blocks_follow BEFORE INSERT ON blocks
 WHEN NEW.height <> (SELECT coalesce(max(height) + 1, 0) FROM blocks)
@@ -46,3 +49,26 @@ BEGIN SELECT RAISE(ABORT, 'blocks are never deleted'); END;
 
 CREATE TRIGGER entries_are_kept BEFORE DELETE ON entries
 BEGIN SELECT RAISE(ABORT, 'entries are never deleted'); END;
+
+-- What settling did to whom. It follows from the entries: a replay tells it
+-- again, and writes what is missing.
+CREATE TABLE events (
+    id      INTEGER PRIMARY KEY,
+    height  BIGINT NOT NULL REFERENCES blocks (height),
+    seq     BIGINT NOT NULL,                              -- place in the block's events
+    kind    TEXT NOT NULL,
+    epoch   BIGINT,
+    party   BLOB CHECK (length(party) = 32),              -- key of a node or a gateway
+    account BLOB CHECK (length(account) = 16),
+    json    TEXT NOT NULL,
+    UNIQUE (height, seq)
+);
+CREATE INDEX events_by_party ON events (party, id) WHERE party IS NOT NULL;
+CREATE INDEX events_by_account ON events (account, epoch) WHERE account IS NOT NULL;
+
+-- The last block whose events are told.
+CREATE TABLE told (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    height BIGINT NOT NULL
+);
+INSERT INTO told (id, height) VALUES (1, -1);

@@ -1,6 +1,7 @@
 //! Answers nodes and gateways over QUIC. Anyone with a sound key may connect: a
-//! submission is believed for the signatures it carries. Only registered
-//! gateways may query.
+//! submission is believed for the signatures it carries, a note for those of
+//! witnesses, a proof of fraud for those of the ledger itself. All may query.
+//! Only whoever holds the ledger's key may operate it.
 //!
 //! Strangers (keys that are neither a gateway's nor a registered node's) have
 //! seats and workers of their own, so that however many come, members still
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use protocol::frame::{self, FrameError, LEDGER_FRAME_MAX};
 use protocol::ids::PublicKey;
-use protocol::ledger_api::{LedgerRequest, Outcome, Outcomes, QueryAnswer, Submission};
+use protocol::ledger_api::{LedgerRequest, Operation, Outcome, Outcomes, QueryAnswer, Submission};
 use protocol::refusal::Refusal;
 use protocol::wire::{Wire, WireError, Writer as WireWriter};
 use protocol::{GatewayId, NodeId, SecretKey, tls};
@@ -23,6 +24,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::entry::{Entry, Verified};
+use crate::fraud::FraudProof;
+use crate::notary::Notary;
 use crate::query;
 use crate::store::Reader;
 use crate::writer::{Handle, Shared, Stopped};
@@ -50,10 +53,11 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// What requests are answered from.
 pub(crate) struct Service {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     writer: Handle,
-    reader: Reader,
-    key: SecretKey,
+    pub(crate) reader: Reader,
+    pub(crate) key: SecretKey,
+    pub(crate) notary: Notary,
     members: Semaphore,
     strangers: Semaphore,
     /// Threads that verify signatures.
@@ -67,6 +71,7 @@ impl Service {
         writer: Handle,
         reader: Reader,
         key: SecretKey,
+        notary: Notary,
     ) -> Arc<Self> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Arc::new(Self {
@@ -74,6 +79,7 @@ impl Service {
             writer,
             reader,
             key,
+            notary,
             members: Semaphore::new(MEMBER_WORKERS),
             strangers: Semaphore::new(STRANGER_WORKERS),
             verifiers: Arc::new(Semaphore::new(threads)),
@@ -81,10 +87,16 @@ impl Service {
         })
     }
 
+    fn is_operator(&self, key: PublicKey) -> bool {
+        key == self.key.public()
+    }
+
     async fn is_member(&self, key: PublicKey) -> Result<bool, Stopped> {
         let chain = self.shared.read().await?;
         let state = chain.state();
-        Ok(state.is_gateway(GatewayId(key.0)) || state.nodes().contains_key(&NodeId(key.0)))
+        Ok(self.is_operator(key)
+            || state.is_gateway(GatewayId(key.0))
+            || state.nodes().contains_key(&NodeId(key.0)))
     }
 }
 
@@ -286,17 +298,46 @@ async fn work_on(
             let outcomes = submit(service, submissions).await.map_err(stopped)?;
             Ok(Encoded(Outcomes(outcomes).to_wire()))
         }
+        LedgerRequest::Operate(operation) if service.is_operator(key) => {
+            one(operate(service, operation).await.map_err(stopped)?)
+        }
+        LedgerRequest::Operate(_) => Err(Refusal::NotPermitted),
+        LedgerRequest::Cosign(note) => {
+            let head = service.shared.read().await.map_err(stopped)?.head().clone();
+            let taken = service.notary.take(&note, &head, &service.reader).await;
+            one(taken.map_err(|error| error.to_string()))
+        }
+        LedgerRequest::Fraud(json) => one(judge(service, json).await.map_err(stopped)?),
         LedgerRequest::Query(query) => {
-            let chain = service.shared.read().await.map_err(stopped)?;
-            if !chain.state().is_gateway(GatewayId(key.0)) {
-                return Err(Refusal::NotPermitted);
-            }
-            drop(chain);
-            let answer =
-                query::answer(&query, &service.shared, &service.reader, &service.key).await;
-            Ok(Encoded(QueryAnswer(answer).to_wire()))
+            Ok(Encoded(QueryAnswer(query::answer(&query, service).await).to_wire()))
         }
     }
+}
+
+fn one(outcome: Outcome) -> Result<Encoded, Refusal> {
+    Ok(Encoded(Outcomes(vec![outcome]).to_wire()))
+}
+
+/// Does what the operator wants, as an entry of the log.
+async fn operate(service: &Service, operation: Operation) -> Result<Outcome, Stopped> {
+    let entry = match Verified::new(Entry::from(operation)) {
+        Ok(entry) => entry,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    service.writer.submit(vec![entry]).await?.into_iter().next().ok_or(Stopped)
+}
+
+/// Halts the ledger if the proof is one against it.
+async fn judge(service: &Service, json: Vec<u8>) -> Result<Outcome, Stopped> {
+    let genesis = service.shared.read().await?.state().genesis().clone();
+    let shared = service.shared.clone();
+    let judged = move || {
+        let proof = FraudProof::from_json(&json).map_err(|error| error.to_string())?;
+        proof.verify(&genesis).map_err(|error| error.to_string())?;
+        let kept = shared.halt().halt(&proof);
+        kept.map_err(|error| format!("the proof holds, but cannot be kept: {error}"))
+    };
+    tokio::task::spawn_blocking(judged).await.map_err(|_| Stopped)
 }
 
 async fn read_request(recv: &mut RecvStream) -> Result<LedgerRequest, Refusal> {

@@ -8,33 +8,66 @@
 //! Signatures are not checked here: [`Entry::verify`] needs no state, and can
 //! be done elsewhere and at once for many.
 
+mod audits;
+mod bills;
+mod claims;
+mod curve;
+mod exit;
+mod gateways;
+mod grants;
+mod law;
+mod maturing;
 mod members;
 mod metering;
 mod money;
+mod orders;
 mod passage;
+mod penalties;
 mod rejection;
+mod root;
+mod sealing;
+mod sheets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::ledger_api::{ChainInfo, NodeRecord, Submission};
+use protocol::ids::PublicKey;
+use protocol::ledger_api::{ChainInfo, CurvePrice, NodeRecord, Submission};
 use protocol::price::Amount;
 use protocol::statement::{TransferId, gateway_account};
-use protocol::wire::{Wire, Writer};
 use protocol::{AccountId, Epoch, GatewayId, NodeId};
 
+pub use audits::{Audited, Audits, Reported};
+pub use claims::{Claims, OpenClaim};
+pub use exit::Excluded;
+pub use grants::Granted;
 pub use rejection::Rejection;
+
+use curve::Prepaid;
+use gateways::Gateways;
+use law::Law;
+use sheets::Sheets;
 
 use crate::account::{Account, Book, BookError};
 use crate::entry::Entry;
 use crate::epoch::{Intake, Open, Sealed, Summary, Window};
+use crate::event::{Event, Events};
 use crate::genesis::Genesis;
 use crate::hash::Hash;
+
+/// Whose an account is: who says who may spend from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A gateway's, which alone spends.
+    Gateway(GatewayId),
+    /// A wallet's: the gateways that it grants something spend.
+    Wallet(PublicKey),
+}
 
 /// A customer's account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Customer {
-    /// The gateway that opened it, the only one that may spend from it.
-    pub gateway: GatewayId,
+    /// Whose it is.
+    pub holder: Holder,
     /// All it ever paid.
     pub spent: Amount,
 }
@@ -50,14 +83,17 @@ pub struct Member {
     pub earned: Amount,
     /// All payload bytes it was paid for.
     pub bytes: u64,
+    /// When it first registered.
+    pub joined_ms: u64,
+    /// When it last signed something that was taken: a registration, a receipt
+    /// or an order.
+    pub seen_ms: u64,
 }
 
 /// Everything the log adds up to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     genesis: Genesis,
-    /// The hash of the price sheet, as vouchers name it.
-    sheet: [u8; 32],
     time_ms: u64,
     open: Open,
     intake: BTreeMap<Epoch, Intake>,
@@ -65,13 +101,23 @@ pub struct State {
     mature: BTreeMap<Epoch, Summary>,
     book: Book,
     customers: BTreeMap<AccountId, Customer>,
+    /// Whom each gateway serves: follows from customers and grants.
+    served: BTreeSet<(GatewayId, AccountId)>,
     nodes: BTreeMap<NodeId, Member>,
+    gateways: Gateways,
+    sheets: Sheets,
+    prepaid: Prepaid,
+    /// All that was ever minted for nodes' traffic.
+    minted: u128,
+    audits: Audits,
+    law: Law,
     invites: BTreeSet<(GatewayId, [u8; 16])>,
     /// What each transfer id was used for; the sequencer's have no gateway.
     transfers: BTreeMap<(Option<GatewayId>, TransferId), Hash>,
     /// Stands in the state root for what only grows: used invites, transfers
     /// and mature epochs. Without it each block would hash all of history.
     history: Hash,
+    events: Events,
 }
 
 impl State {
@@ -79,7 +125,6 @@ impl State {
     /// own from the start.
     pub fn new(genesis: Genesis) -> Result<Self, BookError> {
         let mut state = Self {
-            sheet: genesis.price_sheet().sheet.id(),
             time_ms: genesis.time_ms,
             open: Open { epoch: Genesis::FIRST_EPOCH, opened_ms: genesis.time_ms },
             intake: BTreeMap::new(),
@@ -87,16 +132,29 @@ impl State {
             mature: BTreeMap::new(),
             book: Book::default(),
             customers: BTreeMap::new(),
+            served: BTreeSet::new(),
             nodes: BTreeMap::new(),
+            gateways: Gateways::of(&genesis),
+            sheets: Sheets::new(&genesis),
+            prepaid: Prepaid::default(),
+            minted: 0,
+            audits: Audits::default(),
+            law: Law::default(),
             invites: BTreeSet::new(),
             transfers: BTreeMap::new(),
             history: Hash::default(),
+            events: Events::default(),
             genesis,
         };
         for gateway in state.genesis.gateways.clone() {
             let account = gateway_account(gateway);
             state.book.mint(Account::Available(account), state.genesis.params.opening_balance)?;
-            state.customers.insert(account, Customer { gateway, spent: Amount::ZERO });
+            state.customers.insert(
+                account,
+                Customer { holder: Holder::Gateway(gateway), spent: Amount::ZERO },
+            );
+            state.served.insert((gateway, account));
+            state.book.mint(Account::Bond(gateway), state.genesis.economy().gateway_bond)?;
         }
         Ok(state)
     }
@@ -123,12 +181,27 @@ impl State {
                 Submission::OpenAccount(opening) => self.check_opening(opening),
                 Submission::Reserve(reservation) => self.check_reservation(reservation),
                 Submission::Usage(statement) => self.check_statement(statement),
+                Submission::Audits(report) => self.check_audits(report),
+                Submission::Grant(grant) => self.check_grant(grant),
+                Submission::Order(order) => self.check_order(order),
+                Submission::Loss(claim) => self.check_loss(claim),
+                Submission::Rebuttal(rebuttal) => self.check_rebuttal(rebuttal),
+                Submission::Equivocation(evidence) => self.check_equivocation(evidence),
+                Submission::OpenOwned(opening) => self.check_owned_opening(opening),
+                Submission::Release(release) => self.check_release(release),
             },
             Entry::Deposit(deposit) => self.check_deposit(deposit),
+            Entry::Fund(fund) => self.check_fund(fund),
+            Entry::PostPrices(sheet) => self.check_sheet(sheet),
+            Entry::AdmitGateway(gateway) => self.check_admission(*gateway),
             Entry::CloseEpoch { .. }
             | Entry::StopReceipts(_)
             | Entry::SealEpoch(_)
-            | Entry::MatureEpoch(_) => {
+            | Entry::MatureEpoch(_)
+            | Entry::SettleClaim(_)
+            | Entry::ReturnHeld(_)
+            | Entry::Release(_)
+            | Entry::Forfeit(_) => {
                 if self.due().as_ref() == Some(entry) {
                     Ok(())
                 } else {
@@ -145,17 +218,34 @@ impl State {
         if entry.chain() != Some(self.genesis.chain) {
             return Err(Rejection::OtherChain);
         }
-        let gateway = match submission {
+        match submission {
+            Submission::OpenAccount(opening) => self.check_gateway(opening.gateway),
+            Submission::OpenOwned(opening) => self.check_gateway(opening.gateway),
+            Submission::Release(release) => self.check_gateway(release.gateway),
+            Submission::Reserve(reservation) => self.check_gateway(reservation.gateway),
+            Submission::Audits(report) => self.check_gateway(report.gateway),
+            Submission::Grant(grant) => self.check_gateway(grant.gateway),
+            Submission::Loss(claim) => self.check_gateway(claim.gateway),
+            // The past of a gateway that was revoked is settled as any other.
+            Submission::Receipt(receipt) => self.check_past(receipt.voucher.body.gateway),
+            Submission::Usage(statement) => self.check_past(statement.gateway),
+            Submission::Equivocation(evidence) => {
+                self.check_past(evidence.first.voucher.body.gateway)
+            }
+            // A node that joined may say again who invited it.
             Submission::Register(registration) => match &registration.invite {
-                None => return Ok(()),
-                Some(invite) => invite.gateway,
+                None => Ok(()),
+                Some(invite) => self.check_past(invite.gateway),
             },
-            Submission::Receipt(receipt) => receipt.voucher.body.gateway,
-            Submission::OpenAccount(opening) => opening.gateway,
-            Submission::Reserve(reservation) => reservation.gateway,
-            Submission::Usage(statement) => statement.gateway,
-        };
-        if self.is_gateway(gateway) { Ok(()) } else { Err(Rejection::UnknownGateway(gateway)) }
+            Submission::Order(_) | Submission::Rebuttal(_) => Ok(()),
+        }
+    }
+
+    fn check_past(&self, gateway: GatewayId) -> Result<(), Rejection> {
+        match self.check_gateway(gateway) {
+            Err(Rejection::Revoked(_)) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// Takes in an entry that [`State::check`] let through. Cannot fail, so
@@ -168,67 +258,38 @@ impl State {
                 Submission::OpenAccount(opening) => self.open_account(opening),
                 Submission::Reserve(reservation) => self.reserve(reservation),
                 Submission::Usage(statement) => self.take_statement(statement),
+                Submission::Audits(report) => self.take_audits(report),
+                Submission::Grant(grant) => self.take_grant(grant),
+                Submission::Order(order) => self.take_order(order),
+                Submission::Loss(claim) => self.take_loss(claim),
+                Submission::Rebuttal(rebuttal) => self.refute(rebuttal),
+                Submission::Equivocation(evidence) => self.punish_equivocation(evidence),
+                Submission::OpenOwned(opening) => self.open_owned(opening),
+                Submission::Release(release) => self.release_reserve(release),
             },
             Entry::Deposit(deposit) => self.deposit(deposit),
+            Entry::Fund(fund) => self.fund(fund),
+            Entry::PostPrices(sheet) => self.post(sheet),
+            Entry::AdmitGateway(gateway) => self.admit(*gateway),
             Entry::CloseEpoch { next, .. } => self.close_epoch(*next),
             Entry::StopReceipts(epoch) => self.stop_receipts(*epoch),
             Entry::SealEpoch(epoch) => self.seal_epoch(*epoch),
             Entry::MatureEpoch(epoch) => self.mature_epoch(*epoch),
+            Entry::SettleClaim(id) => self.settle_claim(*id),
+            Entry::ReturnHeld(node) => self.return_held(*node),
+            Entry::Release(node) => self.release(*node),
+            Entry::Forfeit(node) => self.forfeit(*node),
         }
     }
 
-    /// Stands for the whole state.
-    pub fn root(&self) -> Hash {
-        let mut out = Writer::default();
-        self.genesis.hash().write(&mut out);
-        out.u64(self.time_ms);
-        self.open.epoch.write(&mut out);
-        out.u64(self.open.opened_ms);
-        out.u64(self.intake.len() as u64);
-        for (epoch, intake) in &self.intake {
-            epoch.write(&mut out);
-            intake.write(&mut out);
-        }
-        out.u64(self.sealed.len() as u64);
-        for (epoch, sealed) in &self.sealed {
-            epoch.write(&mut out);
-            sealed.digest.write(&mut out);
-        }
-        self.book.write(&mut out);
-        out.u64(self.customers.len() as u64);
-        for (account, customer) in &self.customers {
-            account.write(&mut out);
-            customer.gateway.write(&mut out);
-            customer.spent.write(&mut out);
-        }
-        out.u64(self.nodes.len() as u64);
-        for member in self.nodes.values() {
-            member.record.write(&mut out);
-            out.u64(member.serial);
-            member.earned.write(&mut out);
-            out.u64(member.bytes);
-        }
-        self.history.write(&mut out);
-        Hash(blake3::derive_key("stratos ledger state v1", &out.0))
-    }
-
-    /// Folds something that will never change again into the history.
-    fn remember(&mut self, what: &str, content: Hash) {
-        let mut out = Writer::default();
-        self.history.write(&mut out);
-        out.blob(what.as_bytes());
-        content.write(&mut out);
-        self.history = Hash(blake3::derive_key("stratos ledger history v1", &out.0));
+    /// What happened since it was asked last.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.events.take()
     }
 
     /// How the network began.
     pub fn genesis(&self) -> &Genesis {
         &self.genesis
-    }
-
-    /// Whether the network has this gateway.
-    pub fn is_gateway(&self, gateway: GatewayId) -> bool {
-        self.genesis.gateways.binary_search(&gateway).is_ok()
     }
 
     /// Registered nodes.
@@ -286,9 +347,12 @@ impl State {
             epoch_ms: self.genesis.params.epoch_ms,
             taking_receipts: taking(Window::Receipts),
             taking_statements: taking(Window::Statements),
-            prices: self.genesis.price_sheet(),
-            gateways: self.genesis.gateways.clone(),
+            prices: self.prices_of(self.open.epoch).clone(),
+            gateways: self.gateways.active().collect(),
             nodes: self.nodes.values().map(|member| member.record.clone()).collect(),
+            sheets: self.price_sheets().cloned().collect(),
+            curve: self.curve().map(CurvePrice::from),
+            excluded: self.law.excluded.keys().copied().collect(),
         }
     }
 }

@@ -3,14 +3,17 @@
 //!
 //! One connection writes ([`Store`]), a few read ([`Reader`]). Genesis and
 //! block 0 come in one transaction, and so does each later block with its
-//! entries: there is no half-made ledger. Not here: whether a block follows
-//! (`chain`).
+//! entries and what they did to whom: there is no half-made ledger. A ledger of
+//! format 1 becomes one of format 2 in one transaction when it is opened. Not
+//! here: whether a block follows (`chain`).
+
+mod events;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use protocol::Epoch;
 use protocol::wire::{Wire, Writer};
+use protocol::{AccountId, Epoch, GatewayId};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteRow, SqliteSynchronous,
@@ -18,12 +21,14 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Row};
 use thiserror::Error;
 
-use crate::block::{Block, Finality, Header};
+use crate::block::{Block, Header};
 use crate::entry::{Entry, LaneKey};
+use crate::event::Event;
+use crate::finality::Finality;
 use crate::genesis::Genesis;
 
 /// The on-disk format this program writes and reads.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// "STRL": tells our databases from those of other programs.
 const APPLICATION: i64 = 0x5354_524c;
@@ -74,7 +79,7 @@ pub async fn open(path: &Path) -> Result<(Store, Reader), StoreError> {
         .disable_statement_logging();
     // Looks before it touches: the settings below change the file.
     let mut looking = plain.clone().connect().await?;
-    let is_new = inspect(&mut looking, path).await;
+    let found = inspect(&mut looking, path).await;
     looking.close().await?;
 
     let options = plain
@@ -82,15 +87,9 @@ pub async fn open(path: &Path) -> Result<(Store, Reader), StoreError> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .pragma("wal_autocheckpoint", "4000");
-    let is_new = is_new?;
+    let found = found?;
     let mut connection = options.connect().await?;
-    if is_new {
-        // One transaction: a half-made database never counts as made.
-        let script = concat!(
-            "BEGIN IMMEDIATE;",
-            include_str!("schema.sql"),
-            "PRAGMA application_id = 1398035020; PRAGMA user_version = 1; COMMIT;"
-        );
+    if let Some(script) = found.script() {
         sqlx::raw_sql(script).execute(&mut connection).await?;
     }
     let pool = SqlitePoolOptions::new()
@@ -101,9 +100,36 @@ pub async fn open(path: &Path) -> Result<(Store, Reader), StoreError> {
     Ok((Store { connection }, Reader { pool }))
 }
 
-/// Whether the file is still empty. It may also be a ledger; all else is an
-/// error.
-async fn inspect(connection: &mut SqliteConnection, path: &Path) -> Result<bool, StoreError> {
+/// What a file is.
+#[derive(Clone, Copy)]
+enum Found {
+    Empty,
+    Format1,
+    Current,
+}
+
+impl Found {
+    /// What makes a ledger of it that this program knows. One transaction: a
+    /// half-made database never counts as made.
+    fn script(self) -> Option<&'static str> {
+        match self {
+            Self::Empty => Some(concat!(
+                "BEGIN IMMEDIATE;",
+                include_str!("schema.sql"),
+                "PRAGMA application_id = 1398035020; PRAGMA user_version = 2; COMMIT;"
+            )),
+            Self::Format1 => Some(concat!(
+                "BEGIN IMMEDIATE;",
+                include_str!("migrate_2.sql"),
+                "PRAGMA user_version = 2; COMMIT;"
+            )),
+            Self::Current => None,
+        }
+    }
+}
+
+/// What the file is; all but an empty one and a ledger is an error.
+async fn inspect(connection: &mut SqliteConnection, path: &Path) -> Result<Found, StoreError> {
     let version = match number(connection, "PRAGMA user_version").await {
         // 26: "file is not a database".
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("26") => {
@@ -114,15 +140,17 @@ async fn inspect(connection: &mut SqliteConnection, path: &Path) -> Result<bool,
     let application = number(connection, "PRAGMA application_id").await?;
     let tables = number(connection, "SELECT count(*) FROM sqlite_master").await?;
     if tables == 0 && version == 0 {
-        return Ok(true);
+        return Ok(Found::Empty);
     }
-    if application != APPLICATION || version < FORMAT {
+    if application != APPLICATION {
         return Err(StoreError::Foreign(path.into()));
     }
-    if version > FORMAT {
-        return Err(StoreError::Newer { path: path.into(), found: version });
+    match version {
+        1 => Ok(Found::Format1),
+        FORMAT => Ok(Found::Current),
+        found if found > FORMAT => Err(StoreError::Newer { path: path.into(), found }),
+        _ => Err(StoreError::Foreign(path.into())),
     }
-    Ok(false)
 }
 
 async fn number(connection: &mut SqliteConnection, sql: &'static str) -> Result<i64, sqlx::Error> {
@@ -138,17 +166,20 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         insert_block(&mut tx, first).await?;
+        events::insert(&mut tx, first.header.height, &[]).await?;
         Ok(tx.commit().await?)
     }
 
-    /// Keeps a block. When this returns, it survives a power cut.
-    pub async fn append(&mut self, block: &Block) -> Result<(), StoreError> {
+    /// Keeps a block and what it did to whom. When this returns, it survives a
+    /// power cut.
+    pub async fn append(&mut self, block: &Block, events: &[Event]) -> Result<(), StoreError> {
         let mut tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         insert_block(&mut tx, block).await?;
         let first = block.header.log_size - block.entries.len() as u64;
         for (index, entry) in (first..).zip(&block.entries) {
             insert_entry(&mut tx, index, block.header.height, entry).await?;
         }
+        events::insert(&mut tx, block.header.height, events).await?;
         Ok(tx.commit().await?)
     }
 
@@ -251,11 +282,45 @@ impl Reader {
         .bind(lane_bytes(epoch, key))
         .fetch_optional(&self.pool)
         .await?;
+        row.as_ref().map(read_place).transpose()
+    }
+
+    /// The latest usage statement of an account: its place in the log, and the
+    /// entry.
+    pub async fn statement(
+        &self,
+        gateway: GatewayId,
+        account: AccountId,
+        epoch: Epoch,
+    ) -> Result<Option<(u64, Entry)>, StoreError> {
+        let mut key = Writer::default();
+        gateway.write(&mut key);
+        account.write(&mut key);
+        epoch.write(&mut key);
+        let row = sqlx::query(
+            "SELECT idx, content FROM entries WHERE substr(content, 1, 1) = x'05'
+             AND substr(content, 18, 56) = ? ORDER BY idx DESC LIMIT 1",
+        )
+        .bind(key.0)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.as_ref().map(read_place).transpose()
+    }
+
+    /// The header of the block with which the log had this many entries.
+    pub async fn header_of_size(&self, size: u64) -> Result<Option<Header>, StoreError> {
+        let Ok(size) = i64::try_from(size) else { return Ok(None) };
+        let row = sqlx::query(
+            "SELECT header FROM blocks WHERE height = CASE ?1 WHEN 0 THEN 0
+             ELSE (SELECT height FROM entries WHERE idx = ?1 - 1) END",
+        )
+        .bind(size)
+        .fetch_optional(&self.pool)
+        .await?;
         let Some(row) = row else { return Ok(None) };
-        let index = u64::try_from(row.try_get::<i64, _>(0)?);
-        let index = index.map_err(|_| StoreError::Corrupt("a negative place"))?;
-        let entry = Entry::from_canonical(row.try_get(1)?);
-        Ok(Some((index, entry.map_err(|_| StoreError::Corrupt("an entry"))?)))
+        let header = Header::from_wire(row.try_get(0)?);
+        let header = header.map_err(|_| StoreError::Corrupt("a block header"))?;
+        Ok(Some(header).filter(|header| to_sql(header.log_size).ok() == Some(size)))
     }
 
     /// Closes all connections.
@@ -272,6 +337,15 @@ fn read_block(row: &SqliteRow) -> Result<Block, StoreError> {
         finality: finality.map_err(|_| StoreError::Corrupt("a block signature"))?,
         entries: Vec::new(),
     })
+}
+
+fn read_place(row: &SqliteRow) -> Result<(u64, Entry), StoreError> {
+    let index = u64::try_from(row.try_get::<i64, _>(0)?);
+    let entry = Entry::from_canonical(row.try_get(1)?);
+    Ok((
+        index.map_err(|_| StoreError::Corrupt("a negative place"))?,
+        entry.map_err(|_| StoreError::Corrupt("an entry"))?,
+    ))
 }
 
 fn lane_bytes(epoch: Epoch, key: LaneKey) -> Vec<u8> {

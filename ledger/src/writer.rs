@@ -22,6 +22,7 @@ use crate::block::{BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, Block};
 use crate::chain::Chain;
 use crate::clock::Timing;
 use crate::entry::{Deposit, Entry, Verified};
+use crate::halt::Halt;
 use crate::state::Rejection;
 use crate::store::{Store, StoreError};
 
@@ -50,12 +51,18 @@ pub struct WriteError(#[from] StoreError);
 pub struct Shared {
     chain: RwLock<Chain>,
     broken: AtomicBool,
+    halt: Halt,
 }
 
 impl Shared {
     /// Shares a chain that was just opened.
-    pub fn new(chain: Chain) -> Arc<Self> {
-        Arc::new(Self { chain: RwLock::new(chain), broken: AtomicBool::new(false) })
+    pub(crate) fn new(chain: Chain, halt: Halt) -> Arc<Self> {
+        Arc::new(Self { chain: RwLock::new(chain), broken: AtomicBool::new(false), halt })
+    }
+
+    /// Whether nothing is taken any more, and how to come to that.
+    pub(crate) fn halt(&self) -> &Halt {
+        &self.halt
     }
 
     /// The chain up to its latest block on disk.
@@ -165,14 +172,21 @@ impl Writer {
             waiting.extend(entries.into_iter().map(|entry| (asker, entry)));
         }
         let mut wrote = false;
-        loop {
+        if let Some(reason) = self.shared.halt().reason() {
+            for (asker, _) in waiting.drain(..) {
+                answers[asker].1.push(Err(reason.to_owned()));
+            }
+        }
+        while self.shared.halt().reason().is_none() {
             let mut chain = self.shared.chain.write().await;
             chain.begin((self.timing.now_ms)());
             let entries = fill_block(&mut chain, &mut waiting, &mut answers);
             if !entries.is_empty() {
                 let header = chain.finish();
                 let finality = header.signed(&self.key);
-                if let Err(error) = self.store.append(&Block { header, entries, finality }).await {
+                let events = chain.take_events();
+                let block = Block { header, entries, finality };
+                if let Err(error) = self.store.append(&block, &events).await {
                     self.shared.broken.store(true, Ordering::Release);
                     return Err(error.into());
                 }

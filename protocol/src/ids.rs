@@ -110,6 +110,20 @@ pub struct ShardId {
     pub index: u8,
 }
 
+impl ShardId {
+    /// The id that comes first.
+    pub const FIRST: Self = Self { segment: SegmentId([0; 16]), index: 0 };
+
+    /// The id that follows in order; `None` after the last.
+    pub fn next(self) -> Option<Self> {
+        if let Some(index) = self.index.checked_add(1) {
+            return Some(Self { index, ..self });
+        }
+        let segment = u128::from_be_bytes(self.segment.0).checked_add(1)?;
+        Some(Self { segment: SegmentId(segment.to_be_bytes()), index: 0 })
+    }
+}
+
 impl fmt::Debug for ShardId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, ..] = self.segment.0;
@@ -185,6 +199,16 @@ mod tests {
         assert_eq!(format!("{node:?}"), "node:abababab");
         assert_eq!(node.to_string(), "ab".repeat(32));
         assert_eq!(node.to_string().parse(), Ok(node));
+    }
+
+    #[test]
+    fn shards_follow_each_other_in_order() {
+        let shard = |byte, index| ShardId { segment: SegmentId([byte; 16]), index };
+        assert_eq!(shard(7, 3).next(), Some(shard(7, 4)));
+        let last = shard(7, 255).next().unwrap();
+        assert_eq!((last.segment.0[15], last.index), (8, 0));
+        assert!(shard(7, 255) < last && last < shard(8, 0));
+        assert_eq!(shard(255, 255).next(), None);
     }
 
     #[test]

@@ -71,6 +71,14 @@ impl SecretKey {
         Signature(self.0.sign(digest).to_bytes())
     }
 
+    /// Signs text itself, as other programs verify it. Nothing that is signed
+    /// elsewhere can be mistaken for it: digests are shorter than any text that
+    /// is taken here, and what TLS signs begins with 64 spaces.
+    pub fn sign_text(&self, text: &str) -> Signature {
+        assert!(is_signable(text), "a text that could be a digest, or what TLS signs");
+        Signature(self.0.sign(text.as_bytes()).to_bytes())
+    }
+
     /// Reads the key in `path`, or makes one there when the file is absent.
     pub fn load_or_create(path: &Path) -> Result<Self, KeyFileError> {
         match Self::load(path) {
@@ -98,6 +106,11 @@ impl SecretKey {
             .map_err(|_| KeyFileError::Content(path.into()))?;
         Ok(Self::from_seed(*seed))
     }
+}
+
+/// Whether text may be signed as it is.
+pub(crate) fn is_signable(text: &str) -> bool {
+    text.len() > 32 && !text.starts_with(' ')
 }
 
 /// Whether only those can read a file who may. Root's group may read, since
@@ -187,6 +200,12 @@ mod tests {
             println!("SKIP root's half: this test does not run as root");
             assert!(matches!(read, Err(KeyFileError::Permissions(_))));
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "could be a digest")]
+    fn what_could_be_a_digest_is_not_signed_as_text() {
+        SecretKey::from_seed([1; 32]).sign_text(&"a".repeat(32));
     }
 
     #[test]

@@ -3,23 +3,36 @@
 //! One stream for each request: a request frame, an answer frame (both at most
 //! [`crate::frame::LEDGER_FRAME_MAX`]). Anyone with a sound key may connect: a
 //! submission is believed for the signatures it carries, not for who brings it.
-//! Queries show accounts, so only registered gateways may ask them.
+//! Queries are open to anyone too: all that they show stands in the export.
 
 use std::net::SocketAddr;
 
-use crate::ids::{ChainId, Epoch, GatewayId, LedgerId, NodeId};
-use crate::price::SignedPriceSheet;
+use crate::audit::AuditReport;
+use crate::claim::{Equivocation, LossClaim, LossRebuttal};
+use crate::grant::Grant;
+use crate::ids::{AccountId, ChainId, Epoch, GatewayId, LedgerId, NodeId, PublicKey};
+use crate::order::Order;
+use crate::price::{Amount, SignedPriceSheet};
 use crate::registration::{NAME_MAX, Registration};
-use crate::statement::{AccountOpening, Reservation, UsageStatement};
+use crate::statement::{
+    AccountOpening, OwnedOpening, Release, Reservation, TransferId, UsageStatement,
+};
 use crate::voucher::Receipt;
 use crate::wire::{Reader, Wire, WireError, Writer};
 
 /// Most nodes or gateways in one answer.
 pub const MEMBERS_MAX: usize = 4096;
+/// Most price sheets that may hold at once or are to come.
+pub const SHEETS_MAX: usize = 64;
 /// Most submissions in one request.
 pub const SUBMISSIONS_MAX: usize = 1024;
 /// Longest query, and longest answer to one, in bytes of JSON.
 pub const QUERY_MAX: usize = 512 * 1024;
+
+/// Longest note with cosignatures.
+pub const NOTE_MAX: usize = 16 * 1024;
+/// Longest proof of fraud.
+pub const FRAUD_MAX: usize = 64 * 1024;
 
 /// A request to the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +43,86 @@ pub enum LedgerRequest {
     Submit(Vec<Submission>),
     /// A question in JSON: answer [`QueryAnswer`].
     Query(Vec<u8>),
+    /// Something that only whoever holds the ledger's key may do, and shows by
+    /// dialling with it: answer [`Outcomes`] of one.
+    Operate(Operation),
+    /// A checkpoint of this ledger with cosignatures of its witnesses, as a
+    /// signed note: answer [`Outcomes`] of one.
+    Cosign(Vec<u8>),
+    /// A proof in JSON that two blocks of one height are signed: answer
+    /// [`Outcomes`] of one. If it holds, the ledger halts.
+    Fraud(Vec<u8>),
+}
+
+/// What the operator of a ledger does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Money comes in for a customer.
+    Deposit {
+        /// Makes it idempotent.
+        id: TransferId,
+        /// Who gets it.
+        account: AccountId,
+        /// How much.
+        amount: Amount,
+    },
+    /// Money comes in as a node's deposit or a gateway's bond.
+    Fund {
+        /// Makes it idempotent.
+        id: TransferId,
+        /// Whose.
+        party: PublicKey,
+        /// How much.
+        amount: Amount,
+    },
+    /// Prices for epochs to come.
+    Post(SignedPriceSheet),
+    /// A gateway joins.
+    Admit(GatewayId),
+}
+
+impl Wire for Operation {
+    fn write(&self, out: &mut Writer) {
+        match self {
+            Self::Deposit { id, account, amount } => {
+                out.u8(1);
+                id.write(out);
+                account.write(out);
+                amount.write(out);
+            }
+            Self::Fund { id, party, amount } => {
+                out.u8(2);
+                id.write(out);
+                party.write(out);
+                amount.write(out);
+            }
+            Self::Post(sheet) => {
+                out.u8(3);
+                sheet.write(out);
+            }
+            Self::Admit(gateway) => {
+                out.u8(4);
+                gateway.write(out);
+            }
+        }
+    }
+    fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(match from.u8()? {
+            1 => Self::Deposit {
+                id: TransferId::read(from)?,
+                account: AccountId::read(from)?,
+                amount: Amount::read(from)?,
+            },
+            2 => Self::Fund {
+                id: TransferId::read(from)?,
+                party: PublicKey::read(from)?,
+                amount: Amount::read(from)?,
+            },
+            3 => Self::Post(SignedPriceSheet::read(from)?),
+            4 => Self::Admit(GatewayId::read(from)?),
+            value => return Err(WireError::Unknown { what: "operation", value: u64::from(value) }),
+        })
+    }
 }
 
 /// Something that a node or gateway wants on the ledger.
@@ -45,6 +138,22 @@ pub enum Submission {
     Reserve(Box<Reservation>),
     /// A gateway says what an account used.
     Usage(Box<UsageStatement>),
+    /// A gateway says how the audits of an epoch ended.
+    Audits(Box<AuditReport>),
+    /// An account's owner lets a gateway spend.
+    Grant(Box<Grant>),
+    /// A node or a gateway orders with what it has earned.
+    Order(Box<Order>),
+    /// A gateway says that a node lost a shard.
+    Loss(Box<LossClaim>),
+    /// Bytes that refute such a claim.
+    Rebuttal(Box<LossRebuttal>),
+    /// Proof that a node signed two things that contradict each other.
+    Equivocation(Box<Equivocation>),
+    /// A gateway is to serve a wallet's account.
+    OpenOwned(Box<OwnedOpening>),
+    /// A gateway gives back what it set aside.
+    Release(Box<Release>),
 }
 
 impl Wire for Submission {
@@ -70,6 +179,38 @@ impl Wire for Submission {
                 out.u8(5);
                 value.write(out);
             }
+            Self::Audits(value) => {
+                out.u8(6);
+                value.write(out);
+            }
+            Self::Grant(value) => {
+                out.u8(7);
+                value.write(out);
+            }
+            Self::Order(value) => {
+                out.u8(8);
+                value.write(out);
+            }
+            Self::Loss(value) => {
+                out.u8(9);
+                value.write(out);
+            }
+            Self::Rebuttal(value) => {
+                out.u8(10);
+                value.write(out);
+            }
+            Self::Equivocation(value) => {
+                out.u8(11);
+                value.write(out);
+            }
+            Self::OpenOwned(value) => {
+                out.u8(12);
+                value.write(out);
+            }
+            Self::Release(value) => {
+                out.u8(13);
+                value.write(out);
+            }
         }
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -79,6 +220,14 @@ impl Wire for Submission {
             3 => Self::OpenAccount(Box::new(AccountOpening::read(from)?)),
             4 => Self::Reserve(Box::new(Reservation::read(from)?)),
             5 => Self::Usage(Box::new(UsageStatement::read(from)?)),
+            6 => Self::Audits(Box::new(AuditReport::read(from)?)),
+            7 => Self::Grant(Box::new(Grant::read(from)?)),
+            8 => Self::Order(Box::new(Order::read(from)?)),
+            9 => Self::Loss(Box::new(LossClaim::read(from)?)),
+            10 => Self::Rebuttal(Box::new(LossRebuttal::read(from)?)),
+            11 => Self::Equivocation(Box::new(Equivocation::read(from)?)),
+            12 => Self::OpenOwned(Box::new(OwnedOpening::read(from)?)),
+            13 => Self::Release(Box::new(Release::read(from)?)),
             value => {
                 return Err(WireError::Unknown { what: "submission", value: u64::from(value) });
             }
@@ -98,6 +247,18 @@ impl Wire for LedgerRequest {
                 out.u8(66);
                 out.blob(json);
             }
+            Self::Operate(operation) => {
+                out.u8(67);
+                operation.write(out);
+            }
+            Self::Cosign(note) => {
+                out.u8(68);
+                out.blob(note);
+            }
+            Self::Fraud(json) => {
+                out.u8(69);
+                out.blob(json);
+            }
         }
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -105,6 +266,9 @@ impl Wire for LedgerRequest {
             64 => Self::Chain,
             65 => Self::Submit(from.list("submissions", SUBMISSIONS_MAX)?),
             66 => Self::Query(from.blob("query", QUERY_MAX)?.to_vec()),
+            67 => Self::Operate(Operation::read(from)?),
+            68 => Self::Cosign(from.blob("note", NOTE_MAX)?.to_vec()),
+            69 => Self::Fraud(from.blob("fraud proof", FRAUD_MAX)?.to_vec()),
             value => {
                 return Err(WireError::Unknown { what: "ledger request", value: u64::from(value) });
             }
@@ -163,10 +327,46 @@ pub struct ChainInfo {
     pub taking_statements: Vec<Epoch>,
     /// The prices that hold now.
     pub prices: SignedPriceSheet,
-    /// Registered gateways.
+    /// Gateways that may take part.
     pub gateways: Vec<GatewayId>,
     /// Registered nodes.
     pub nodes: Vec<NodeRecord>,
+    /// Every sheet that holds for the open epoch, a closed one that is not
+    /// settled, or one to come.
+    pub sheets: Vec<SignedPriceSheet>,
+    /// In a network whose units are bought on the curve: what they cost.
+    pub curve: Option<CurvePrice>,
+    /// Registered nodes that left or were disqualified: nothing is placed there.
+    pub excluded: Vec<NodeId>,
+}
+
+impl ChainInfo {
+    /// The prices that hold for an epoch: of all sheets that cover it, the one
+    /// that begins last.
+    pub fn prices_of(&self, epoch: Epoch) -> Option<&SignedPriceSheet> {
+        let hold = self.sheets.iter().filter(|signed| signed.sheet.holds_for(epoch));
+        hold.max_by_key(|signed| signed.sheet.from)
+    }
+}
+
+/// The price of a traffic unit on the curve: `money / units`. Buying with X
+/// gives floor(units * X / (money + X)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CurvePrice {
+    /// Deposits and prepaid money that is not spent.
+    pub money: Amount,
+    /// Units that are left.
+    pub units: Amount,
+}
+
+impl Wire for CurvePrice {
+    fn write(&self, out: &mut Writer) {
+        self.money.write(out);
+        self.units.write(out);
+    }
+    fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self { money: Amount::read(from)?, units: Amount::read(from)? })
+    }
 }
 
 impl Wire for ChainInfo {
@@ -181,6 +381,9 @@ impl Wire for ChainInfo {
         self.prices.write(out);
         out.list(&self.gateways);
         out.list(&self.nodes);
+        out.list(&self.sheets);
+        out.list(self.curve.as_slice());
+        out.list(&self.excluded);
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
         Ok(Self {
@@ -194,6 +397,9 @@ impl Wire for ChainInfo {
             prices: SignedPriceSheet::read(from)?,
             gateways: from.list("gateways", MEMBERS_MAX)?,
             nodes: from.list("nodes", MEMBERS_MAX)?,
+            sheets: from.list("price sheets", SHEETS_MAX)?,
+            curve: from.list("curves", 1)?.pop(),
+            excluded: from.list("excluded nodes", MEMBERS_MAX)?,
         })
     }
 }

@@ -6,7 +6,7 @@
 //! ([`frame`], [`wire`]), the requests a node answers ([`message`]) and those
 //! the ledger answers ([`ledger_api`]), the hash tree that proves a range of a
 //! shard ([`tree`]), and the statements that move money ([`voucher`],
-//! [`price`], [`statement`], [`registration`]).
+//! [`price`], [`statement`], [`registration`], [`grant`], [`order`], [`claim`]).
 //!
 //! # A connection
 //! QUIC with TLS 1.3 and ALPN `stratos/1`. Both ends show an Ed25519 raw public
@@ -25,11 +25,15 @@
 //! Not here: how a node stores a shard, how a gateway chooses nodes, and how
 //! the ledger settles.
 
+pub mod audit;
+pub mod claim;
 pub mod frame;
+pub mod grant;
 pub mod ids;
 pub mod keys;
 pub mod ledger_api;
 pub mod message;
+pub mod order;
 pub mod price;
 pub mod quic;
 pub mod refusal;

@@ -3,6 +3,7 @@
 //! ```text
 //! stream of a put:      Request::Put, chunks, an empty chunk, PutTrailer  ->  answer Stored
 //! stream of a get:      Request::Get   ->  answer GetHeader, then one frame for each window
+//! stream of a list:     Request::List  ->  answers Inventory, an empty one ends the list
 //! any other:            Request        ->  answer
 //! chunk:                u32 length (0 ends the body, at most 1 MiB), bytes
 //! window:               u32 length, an encoding of crate::tree for the next WINDOW of the range
@@ -15,6 +16,7 @@
 //! A `Stored` answer means: these bytes survive a power cut. It is
 //! authenticated by the connection.
 
+use crate::audit::Outcome;
 use crate::ids::{Incarnation, Root, ShardId};
 use crate::voucher::{Receipt, Voucher};
 use crate::wire::{Reader, Wire, WireError, Writer};
@@ -62,6 +64,16 @@ pub enum Request {
     Status,
     /// What the gateway owes by now.
     Voucher(Box<Voucher>),
+    /// Name the shards of the asking gateway that are held, in order of id.
+    List {
+        /// The first id that may be named.
+        from: ShardId,
+        /// Shards to name at most; no more than [`LIST_MAX`].
+        limit: u32,
+    },
+    /// What the gateway thinks of the node, and why: told after each audit and
+    /// each change of its state.
+    Standing(Box<Standing>),
 }
 
 const PUT: u8 = 1;
@@ -70,6 +82,8 @@ const DELETE: u8 = 3;
 const PROVE: u8 = 4;
 const STATUS: u8 = 5;
 const VOUCHER: u8 = 6;
+const LIST: u8 = 7;
+const STANDING: u8 = 8;
 
 impl Request {
     /// The name in metrics and spans.
@@ -81,6 +95,8 @@ impl Request {
             Self::Prove { .. } => "prove",
             Self::Status => "status",
             Self::Voucher(_) => "voucher",
+            Self::List { .. } => "list",
+            Self::Standing(_) => "standing",
         }
     }
 }
@@ -113,6 +129,15 @@ impl Wire for Request {
                 out.u8(VOUCHER);
                 voucher.write(out);
             }
+            Self::List { from, limit } => {
+                out.u8(LIST);
+                from.write(out);
+                out.u32(*limit);
+            }
+            Self::Standing(standing) => {
+                out.u8(STANDING);
+                standing.write(out);
+            }
         }
     }
 
@@ -124,6 +149,8 @@ impl Wire for Request {
             PROVE => Self::Prove { shard: ShardId::read(from)?, group: from.u64()? },
             STATUS => Self::Status,
             VOUCHER => Self::Voucher(Box::new(Voucher::read(from)?)),
+            LIST => Self::List { from: ShardId::read(from)?, limit: from.u32()? },
+            STANDING => Self::Standing(Box::new(Standing::read(from)?)),
             value => {
                 return Err(WireError::Unknown { what: "request", value: u64::from(value) });
             }
@@ -199,6 +226,59 @@ message!(
     /// The voucher was taken and kept.
     VoucherTaken {}
 );
+message!(
+    /// The node took note.
+    StandingTaken {}
+);
+
+/// What a gateway thinks of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The word for its state, such as `active`.
+    pub state: String,
+    /// The score of its audits, in millionths.
+    pub score: u32,
+    /// Audits that it passed.
+    pub passed: u64,
+    /// How the audit ended that this is about, if it is about one.
+    pub outcome: Option<Outcome>,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// Longest word for a state.
+const STATE_MAX: usize = 32;
+/// Longest reason of a standing.
+pub const STANDING_REASON_MAX: usize = 512;
+
+impl Wire for Standing {
+    fn write(&self, out: &mut Writer) {
+        out.blob(self.state.as_bytes());
+        out.u32(self.score);
+        out.u64(self.passed);
+        let place = |outcome| Outcome::ALL.iter().position(|known| *known == outcome);
+        let number = self.outcome.and_then(place).map_or(0, |place| place + 1);
+        out.u8(u8::try_from(number).expect("there are four outcomes"));
+        let end = self.reason.floor_char_boundary(STANDING_REASON_MAX);
+        out.blob(&self.reason.as_bytes()[..end]);
+    }
+    fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self {
+            state: from.text("state", STATE_MAX)?,
+            score: from.u32()?,
+            passed: from.u64()?,
+            outcome: match from.u8()? {
+                0 => None,
+                number => {
+                    let outcome = Outcome::ALL.get(usize::from(number) - 1).copied();
+                    let value = u64::from(number);
+                    Some(outcome.ok_or(WireError::Unknown { what: "outcome", value })?)
+                }
+            },
+            reason: from.text("reason", STANDING_REASON_MAX)?,
+        })
+    }
+}
 
 /// A node's own account of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,6 +322,46 @@ impl Wire for Status {
     }
 }
 
+/// Shards that one list names at most.
+pub const LIST_MAX: u32 = 65_536;
+
+/// Shards in one [`Inventory`].
+pub const INVENTORY_MAX: usize = 64;
+
+/// Some of the shards of a gateway that a node holds. What it has lost, or
+/// knows to be damaged, is not among them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inventory {
+    /// In order of id, and after those of the answer before.
+    pub held: Vec<Held>,
+}
+
+impl Wire for Inventory {
+    fn write(&self, out: &mut Writer) {
+        out.list(&self.held);
+    }
+    fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self { held: from.list("shards", INVENTORY_MAX)? })
+    }
+}
+
+message!(
+    /// A shard that a node holds.
+    Held {
+        /// The shard.
+        shard: ShardId,
+        /// Its length.
+        len: u64,
+        /// Its root.
+        root: Root,
+    }
+);
+
+const _: () = assert!(
+    1 + 4 + INVENTORY_MAX * (17 + 8 + 32) <= crate::frame::NODE_FRAME_MAX,
+    "an inventory fits a frame"
+);
+
 const _: () = assert!(
     STATUS_VOUCHERS_MAX * Receipt::LEN + 256 < crate::frame::NODE_FRAME_MAX,
     "a status fits a frame"
@@ -264,6 +384,45 @@ mod tests {
         let golden = format!("02{}0301000000000000000200000000000000", "07".repeat(16));
         assert_eq!(hex::encode(get.to_wire()), golden);
         assert_eq!(hex::encode(Request::Status.to_wire()), "05");
+        let list = Request::List { from: SHARD, limit: 0x0102 };
+        let golden = format!("07{}0302010000", "07".repeat(16));
+        assert_eq!(hex::encode(list.to_wire()), golden);
+    }
+
+    #[test]
+    fn inventory_bytes_do_not_change() {
+        let held = Held { shard: SHARD, len: 4096, root: Root([9; 32]) };
+        let golden = format!("01000000{}030010000000000000{}", "07".repeat(16), "09".repeat(32));
+        let inventory = Inventory { held: vec![held] };
+        assert_eq!(hex::encode(inventory.to_wire()), golden);
+        assert_eq!(Inventory::from_wire(&inventory.to_wire()), Ok(inventory));
+        assert_eq!(hex::encode(Inventory { held: vec![] }.to_wire()), "00000000");
+    }
+
+    #[test]
+    fn a_longer_inventory_than_fits_a_frame_is_refused() {
+        let held = Held { shard: SHARD, len: 1, root: Root([9; 32]) };
+        let full = Inventory { held: vec![held.clone(); INVENTORY_MAX] };
+        assert!(full.to_wire().len() < crate::frame::NODE_FRAME_MAX);
+        assert_eq!(Inventory::from_wire(&full.to_wire()), Ok(full));
+        let more = Inventory { held: vec![held; INVENTORY_MAX + 1] };
+        assert!(Inventory::from_wire(&more.to_wire()).is_err());
+    }
+
+    #[test]
+    fn standing_bytes_do_not_change() {
+        let golden = "08020000006f6b40420f000300000000000000040100000078";
+        assert_eq!(hex::encode(standing().to_wire()), golden);
+    }
+
+    fn standing() -> Request {
+        Request::Standing(Box::new(Standing {
+            state: "ok".into(),
+            score: 1_000_000,
+            passed: 3,
+            outcome: Some(Outcome::Failed),
+            reason: "x".into(),
+        }))
     }
 
     #[test]
@@ -274,6 +433,8 @@ mod tests {
             Request::Delete { shard: SHARD },
             Request::Prove { shard: SHARD, group: 9 },
             Request::Status,
+            Request::List { from: SHARD, limit: LIST_MAX },
+            standing(),
         ] {
             assert_eq!(Request::from_wire(&request.to_wire()), Ok(request));
         }

@@ -2,9 +2,10 @@
 //! atto-credits for one unit of a counter. Counter times price is exact: there
 //! is no division before settlement.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::ids::{ChainId, LedgerId};
+use crate::ids::{ChainId, Epoch, LedgerId};
 use crate::keys::SecretKey;
 use crate::sign::{self, BadSignature, Signature, Signed};
 use crate::wire::{Reader, Wire, WireError, Writer};
@@ -79,6 +80,12 @@ macro_rules! metered {
                 // not fit is no real traffic and saturates.
                 $(sum = sum.saturating_add(u128::from(self.$field) * u128::from(prices.$field));)*
                 Amount(sum)
+            }
+
+            /// What each counter comes to, by its name.
+            pub fn amounts(&self, prices: &Prices) -> BTreeMap<&'static str, Amount> {
+                let amount = |counter, price| Amount(u128::from(counter) * u128::from(price));
+                [$((stringify!($field), amount(self.$field, prices.$field)),)*].into()
             }
 
             /// Whether no counter is below that of `earlier`.
@@ -164,6 +171,11 @@ impl PriceSheet {
     /// The name of this sheet in vouchers.
     pub fn id(&self) -> [u8; 32] {
         sign::digest(self)
+    }
+
+    /// Whether it covers an epoch. A sheet that begins later goes before it.
+    pub fn holds_for(&self, epoch: Epoch) -> bool {
+        (self.from..self.until).contains(&epoch.0)
     }
 
     /// Signs it as the ledger.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use quinn::{
     ClientConfig, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig,
-    MtuDiscoveryConfig, TransportConfig, VarInt,
+    MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
@@ -58,11 +58,22 @@ pub enum DialError {
 
 /// An endpoint that accepts connections from admitted keys.
 pub fn listen(addr: SocketAddr, key: &SecretKey, admission: Admission) -> io::Result<Endpoint> {
-    let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls::server_config(key, admission)));
-    server.transport_config(Arc::new(transport(addr.ip().is_loopback())));
+    let (config, server) = listening(key, admission, addr.ip().is_loopback());
+    endpoint(addr, config, Some(server))
+}
+
+/// How an endpoint is set up that accepts connections from admitted keys: for
+/// [`listen`], and for sockets of another kind, such as simulated ones.
+pub fn listening(
+    key: &SecretKey,
+    admission: Admission,
+    loopback: bool,
+) -> (EndpointConfig, ServerConfig) {
+    let mut server = ServerConfig::with_crypto(Arc::new(tls::server_config(key, admission)));
+    server.transport_config(Arc::new(transport(loopback)));
     // Handshakes under way; more are told to come back.
     server.max_incoming(1024);
-    endpoint(addr, remembering(key), Some(server))
+    (remembering(key), server)
 }
 
 /// An endpoint that only dials. `towards` decides the address family.
@@ -125,7 +136,7 @@ impl ConnectionIdGenerator for AnyId {
 fn endpoint(
     addr: SocketAddr,
     mut config: EndpointConfig,
-    server: Option<quinn::ServerConfig>,
+    server: Option<ServerConfig>,
 ) -> io::Result<Endpoint> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     // Small buffers lose packets under load. The system caps what it gives.

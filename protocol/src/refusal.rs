@@ -48,10 +48,11 @@ refusals! {
     CreditExceeded = 7, "more was served than vouched for";
     /// A voucher is lower than one before, of another chain or epoch, or wrong in its sum.
     BadVoucher = 8, "the voucher is not acceptable";
-    /// Too many requests at once.
-    Busy = 9, "too many requests at once";
-    /// The disk failed.
-    Disk = 10, "the disk failed";
+    /// Not now: too many requests at once, or the disk cannot be used. Says nothing
+    /// of what is held.
+    Busy = 9, "not now: too many requests at once, or the disk cannot be used";
+    /// What the disk holds of this shard is damaged.
+    Disk = 10, "the shard is damaged on the disk";
     /// The ledger's rules do not allow the entry.
     Rejected = 11, "the ledger does not accept this entry";
     /// The epoch no longer takes this.
@@ -62,6 +63,11 @@ refusals! {
     BadRange = 14, "the range lies outside the shard";
     /// A request kind that this version does not know.
     Unsupported = 15, "this version does not know that request";
+    /// The shard belongs to another gateway.
+    NotOwner = 16, "the shard belongs to another gateway";
+    /// The shard was deleted a short while ago: a put of it that comes late must
+    /// not bring it back.
+    Forgotten = 17, "the shard was deleted a short while ago";
 }
 
 impl Wire for Refusal {
@@ -81,7 +87,7 @@ mod tests {
     #[test]
     fn codes_do_not_change() {
         let codes: Vec<u16> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
-        assert_eq!(codes, (1..=15).collect::<Vec<u16>>());
+        assert_eq!(codes, (1..=17).collect::<Vec<u16>>());
         assert_eq!(Refusal::from_code(7), Some(Refusal::CreditExceeded));
         assert_eq!(Refusal::from_code(0), None);
     }

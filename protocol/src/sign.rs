@@ -16,7 +16,7 @@ use ed25519_dalek::{Signature as DalekSignature, VerifyingKey};
 use thiserror::Error;
 
 use crate::ids::PublicKey;
-use crate::keys::SecretKey;
+use crate::keys::{SecretKey, is_signable};
 use crate::wire::{Reader, Wire, WireError, Writer};
 
 /// An Ed25519 signature.
@@ -74,6 +74,22 @@ pub fn verify<T: Signed>(
     key.verify_strict(&digest(value), &signature).map_err(|_| bad)
 }
 
+/// Verifies that `by` signed this text itself ([`SecretKey::sign_text`]).
+pub fn verify_text(
+    by: impl Into<PublicKey>,
+    text: &str,
+    signature: &Signature,
+) -> Result<(), BadSignature> {
+    let by = by.into();
+    let bad = BadSignature(by);
+    let Ok(key) = VerifyingKey::from_bytes(&by.0) else { return Err(bad) };
+    if !is_signable(text) {
+        return Err(bad);
+    }
+    let signature = DalekSignature::from_bytes(&signature.0);
+    key.verify_strict(text.as_bytes(), &signature).map_err(|_| bad)
+}
+
 /// Whether these bytes are a public key that anybody should deal with: on the
 /// curve and of full order. Asked once, at registration.
 pub fn is_sound_key(key: impl Into<PublicKey>) -> bool {
@@ -108,6 +124,18 @@ mod tests {
         assert!(verify(key.public(), &Note(b"pay!"), &signature).is_err());
         assert!(verify(other.public(), &Note(b"pay"), &signature).is_err());
         assert!(verify(key.public(), &Order(b"pay"), &signature).is_err());
+    }
+
+    #[test]
+    fn a_digest_never_stands_for_text_nor_text_for_a_digest() {
+        let key = SecretKey::from_seed([1; 32]);
+        let text = "stratos/00 and enough to be longer than a digest";
+        let signature = key.sign_text(text);
+        assert_eq!(verify_text(key.public(), text, &signature), Ok(()));
+        assert!(verify_text(key.public(), &text[1..], &signature).is_err());
+        let digest = "d".repeat(32);
+        let signature = key.sign_digest(digest.as_bytes().try_into().unwrap());
+        assert!(verify_text(key.public(), &digest, &signature).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! customer used (the residual line): traffic of uploads that failed, and
 //! rounding.
 
-use crate::ids::{AccountId, ChainId, Epoch, GatewayId};
+use crate::ids::{AccountId, ChainId, Epoch, GatewayId, PublicKey};
 use crate::keys::SecretKey;
 use crate::price::{Amount, Counters};
 use crate::sign::{self, BadSignature, Signature, Signed};
@@ -119,6 +119,16 @@ statement!(
 );
 
 statement!(
+    /// A wallet's account that this gateway is to serve: it belongs to the owner,
+    /// who says with grants who may spend from it.
+    OwnedOpening, "stratos owned account opening v1",
+    {
+        /// The wallet's key, of which the account's id is made.
+        owner: PublicKey,
+    }
+);
+
+statement!(
     /// Sets money of an account aside for this gateway, which may only spend
     /// what is set aside.
     Reservation, "stratos reservation v1",
@@ -126,6 +136,17 @@ statement!(
         /// Makes it idempotent.
         id: TransferId,
         /// How much is moved from available to reserved.
+        amount: Amount,
+    }
+);
+
+statement!(
+    /// Gives back what was set aside and is not needed.
+    Release, "stratos release v1",
+    {
+        /// Makes it idempotent, among reservations too.
+        id: TransferId,
+        /// How much is moved from reserved to available.
         amount: Amount,
     }
 );

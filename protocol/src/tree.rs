@@ -174,8 +174,7 @@ pub fn encode(
     let covered = covered(bytes, shard_len);
     let room = usize::try_from(covered.end - covered.start + 64 * 64).unwrap_or(0);
     let mut out = Vec::with_capacity(room);
-    encode_ranges(data, &outboard, &groups(bytes, shard_len), &mut out)
-        .map_err(io::Error::other)?;
+    encode_ranges(data, &outboard, &groups(bytes, shard_len), &mut out).map_err(io::Error::from)?;
     Ok(out)
 }
 

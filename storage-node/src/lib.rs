@@ -5,7 +5,7 @@
 //!   turns    how many requests are worked on at once
 //!   handle   put, get, delete, prove, status, voucher: one file each
 //!     lanes    what gateways owe: vouchers, credit
-//!     store    shards: a file each, durable before anyone hears of it
+//!     store    shards: volumes, durable before anyone hears of it
 //! chain    keeps up with the ledger: members, epochs, prices; claims receipts
 //! ```
 //!
@@ -22,6 +22,7 @@ mod server;
 mod store;
 mod turns;
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -37,13 +38,16 @@ use tokio_util::sync::CancellationToken;
 pub use crate::error::{OpenError, RunError};
 pub use crate::metrics::NodeMetrics;
 pub use crate::store::folder::{identity, joined};
+pub use crate::store::scrub::Scrubbed;
 
 use crate::chain::view::View;
 use crate::chain::{Chain, Presence};
 use crate::lanes::Lanes;
 use crate::metrics::Metrics;
-use crate::store::folder::{Folder, Superblock};
-use crate::store::{Limits, ShardStore};
+use crate::store::core::Limits;
+use crate::store::disk::real::RealDisk;
+use crate::store::folder::{Folder, Superblock, volumes_path};
+use crate::store::{ShardStore, StoreError, import};
 use crate::turns::Turns;
 
 /// Where the ledger is, and the key it must show.
@@ -83,6 +87,26 @@ pub struct Settings {
     /// Time between two looks at the ledger; `None` is a tenth of an epoch,
     /// between 200 ms and 10 s.
     pub poll: Option<Duration>,
+    /// Volumes, and the work on them that goes on by itself.
+    pub volumes: VolumeSettings,
+}
+
+/// How large volumes are, and at what pace they are looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VolumeSettings {
+    /// Length of a volume. A file grows to it in steps.
+    pub length: u64,
+    /// Bytes that compaction moves in a second.
+    pub compact_rate: u64,
+    /// Bytes that a scrub reads in a second, at most.
+    pub scrub_rate: u64,
+}
+
+impl Default for VolumeSettings {
+    fn default() -> Self {
+        const MIB: u64 = 1024 * 1024;
+        Self { length: 256 * MIB, compact_rate: 32 * MIB, scrub_rate: 16 * MIB }
+    }
 }
 
 impl Settings {
@@ -105,8 +129,9 @@ struct Inner {
     ledger: LedgerAddr,
     poll: Option<Duration>,
     incarnation: Incarnation,
-    folder: Mutex<Folder>,
+    /// Before the folder: it is unlocked when the store is closed.
     store: Arc<ShardStore>,
+    folder: Mutex<Folder>,
     lanes: Arc<Lanes>,
     chain: Arc<Chain>,
     metrics: Arc<Metrics>,
@@ -196,11 +221,20 @@ impl Node {
             stored: stats.stored,
             shards: stats.shards,
             free: stats.free,
+            dead: stats.dead,
+            tombstones: stats.tombstones,
+            damaged: stats.damaged,
             disk_failed: store.has_failed(),
             ledger_reachable: chain.is_reachable(),
             registered,
             ..metrics.snapshot()
         }
+    }
+
+    /// Reads and verifies every record now, at full speed.
+    pub async fn scrub(&self) -> io::Result<Scrubbed> {
+        let store = self.inner.store.clone();
+        blocking(move || store.scrub()).await.map_err(io::Error::from)
     }
 
     /// Serves until `stop`, then finishes the requests under way and closes the
@@ -224,10 +258,10 @@ impl Node {
 
 /// What lies in the folder.
 struct Opened {
+    store: Arc<ShardStore>,
     folder: Folder,
     ledger: LedgerAddr,
     view: Option<View>,
-    store: Arc<ShardStore>,
     lanes: Arc<Lanes>,
 }
 
@@ -236,8 +270,13 @@ impl Opened {
         let folder = Folder::open(&settings.dir)?;
         let ledger = ledger(settings, &folder.superblock)?;
         let failed = |source| OpenError::Folder { path: settings.dir.clone(), source };
-        let limits = Limits { capacity: settings.capacity, reserve: settings.reserve };
-        let store = ShardStore::open(&folder.path, limits).map_err(failed)?;
+        let VolumeSettings { length, compact_rate, scrub_rate } = settings.volumes;
+        let Settings { capacity, reserve, .. } = *settings;
+        let limits = Limits { capacity, reserve, volume: length, compact_rate, scrub_rate };
+        let disk = Arc::new(RealDisk::new(&volumes_path(&folder.path)));
+        let failed_store = |error: StoreError| failed(error.into());
+        let store = ShardStore::open(disk, folder.store, limits).map_err(failed_store)?;
+        import::run(&folder.path, &store).map_err(failed_store)?;
         let node = folder.superblock.node;
         let lanes = Lanes::open(&folder.path, node, settings.credit_limit).map_err(failed)?;
         let ours = |view: &View| {

@@ -28,7 +28,7 @@ use tracing::Instrument;
 use crate::error::RunError;
 use crate::handle::get::Serving;
 use crate::handle::stream::Stream;
-use crate::handle::{Failure, delete, get, prove, put, status, voucher};
+use crate::handle::{Failure, delete, get, list, prove, put, standing, status, voucher};
 use crate::{Inner, Peer};
 
 /// Connections at once, over all gateways.
@@ -222,26 +222,27 @@ async fn answer(
         Request::Get { shard, start, end } => {
             return get::run(node, peer, shard, (start, end), &mut turn, stream).await.map(Some);
         }
-        Request::Delete { shard } => delete::run(node, shard, stream).await?,
+        Request::Delete { shard } => delete::run(node, peer, shard, stream).await?,
         Request::Prove { shard, group } => prove::run(node, peer, shard, group, stream).await?,
         Request::Status => status::run(node, peer, stream).await?,
         Request::Voucher(voucher) => voucher::run(node, peer, *voucher, stream).await?,
+        Request::List { from, limit } => list::run(node, peer, from, limit, stream).await?,
+        Request::Standing(standing) => standing::run(node, peer, *standing, stream).await?,
     }
     Ok(None)
 }
 
 async fn fail(node: &Inner, peer: Peer, stream: &mut Stream, failure: Failure) {
+    if failure.is_fault() {
+        tracing::error!(peer = ?peer.gateway, %failure, "request not done");
+    } else {
+        tracing::debug!(peer = ?peer.gateway, %failure, "request not done");
+    }
     let Some(refusal) = failure.refusal() else {
         node.metrics.broken();
-        tracing::debug!(peer = ?peer.gateway, %failure, "request broken off");
         return stream.reset(failure.reset_code());
     };
     node.metrics.refused(refusal);
-    if refusal == Refusal::Disk {
-        tracing::error!(peer = ?peer.gateway, %failure, "request refused");
-    } else {
-        tracing::debug!(peer = ?peer.gateway, %failure, "request refused");
-    }
     if stream.refuse(refusal).await.is_ok() {
         stream.finish().await;
     }

@@ -74,7 +74,9 @@ impl Turns {
             Request::Delete { .. }
             | Request::Prove { .. }
             | Request::Status
-            | Request::Voucher(_) => &self.small,
+            | Request::List { .. }
+            | Request::Voucher(_)
+            | Request::Standing(_) => &self.small,
         };
         let held = wait(of, TURN_PATIENCE).await?;
         Ok(Turn { of, waiting: &self.waiting, held, is_lent: false })

@@ -10,9 +10,10 @@ use std::time::Duration;
 use network::{
     Gateway, Ledger, Put, RunningNode, SHARD, gateway_key, root, sample, settings, soon,
 };
-use protocol::ledger_api::NodeRecord;
+use protocol::ledger_api::{NodeRecord, Submission};
+use protocol::message::LIST_MAX;
 use protocol::refusal::Refusal;
-use protocol::{Epoch, SecretKey, ShardId};
+use protocol::{Epoch, GatewayId, Root, SecretKey, SegmentId, ShardId};
 use storage_node::{Node, OpenError, RunError, Settings};
 
 /// A node that a gateway is connected to.
@@ -27,8 +28,10 @@ async fn connected_with(settings: Settings, ledger: &Ledger) -> (RunningNode, Ga
     (node, gateway)
 }
 
-fn incoming(dir: &Path) -> usize {
-    fs::read_dir(dir.join("incoming")).unwrap().count()
+/// How many volumes there are.
+fn volumes(dir: &Path) -> usize {
+    let names = fs::read_dir(dir.join("volumes")).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().ends_with(".vol")).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,6 +63,7 @@ async fn a_registered_gateway_puts_reads_and_deletes() {
     assert_eq!(gateway.put(SHARD, b"other").await, Err(Some(Refusal::Conflict)));
     assert!(gateway.delete(SHARD).await.unwrap().existed);
     assert!(!gateway.delete(SHARD).await.unwrap().existed);
+    assert_eq!(gateway.put(SHARD, b"late").await, Err(Some(Refusal::Forgotten)));
     let gone = gateway.get(SHARD, &root(b""), 0..1).await;
     assert_eq!(gone, Err(Some(Refusal::NotFound)));
     let metrics = node.node.metrics();
@@ -88,6 +92,34 @@ async fn many_puts_and_gets_at_once_do_not_mix() {
         done.unwrap();
     }
     assert_eq!(gateway.status().await.unwrap().shards, 60);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_lists_what_it_stored_page_by_page() {
+    let (ledger, dir) = (Ledger::start(), tempfile::tempdir().unwrap());
+    let (node, gateway) = connected(dir.path(), &ledger).await;
+    assert_eq!(gateway.list(ShardId::FIRST, LIST_MAX).await.unwrap(), Vec::<Vec<_>>::new());
+    let mut shards: Vec<ShardId> = (0..150u8)
+        .map(|n| ShardId { segment: SegmentId([n.wrapping_mul(89); 16]), index: n })
+        .collect();
+    for shard in &shards {
+        gateway.put(*shard, &sample(usize::from(shard.index))).await.unwrap();
+    }
+    shards.sort();
+
+    let pages = gateway.list(ShardId::FIRST, LIST_MAX).await.unwrap();
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [64, 64, 22]);
+    let all = pages.concat();
+    assert_eq!(all.iter().map(|held| held.shard).collect::<Vec<_>>(), shards);
+    for held in &all {
+        let bytes = sample(usize::from(held.shard.index));
+        assert_eq!((held.len, held.root), (bytes.len() as u64, root(&bytes)));
+    }
+    let some = gateway.list(shards[70], 65).await.unwrap().concat();
+    assert_eq!(some, all[70..135], "from and limit");
+    let refused = gateway.list(ShardId::FIRST, LIST_MAX + 1).await;
+    assert_eq!(refused, Err(Some(Refusal::Malformed)));
     node.stop().await;
 }
 
@@ -156,7 +188,6 @@ async fn what_is_not_a_whole_and_true_body_stores_nothing() {
     let not_there = gateway.get(SHARD, &root, 0..1).await;
     assert_eq!(not_there, Err(Some(Refusal::NotFound)));
     node.stop().await;
-    assert_eq!(incoming(dir.path()), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,6 +296,53 @@ async fn a_restart_keeps_shards_and_vouchers_even_without_a_ledger() {
     assert!(gateway.get(SHARD, &root(&bytes), 0..100_000).await.unwrap() == bytes);
     assert_eq!(gateway.status().await.unwrap().vouchers, [voucher]);
     assert!(!node.node.metrics().ledger_reachable);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_a_shard_was_lost_is_refuted_with_its_bytes_if_they_are_there() {
+    let (ledger, dir) = (Ledger::start(), tempfile::tempdir().unwrap());
+    let (node, gateway) = connected(dir.path(), &ledger).await;
+    let bytes = sample(40_000);
+    gateway.put(SHARD, &bytes).await.unwrap();
+    let claim = |id: u8, index, root: Root, open| {
+        serde_json::json!({
+            "claim": hex::encode([id; 32]), "gateway": GatewayId::from(gateway_key().public()),
+            "segment": SHARD.segment, "index": index, "root": root, "len": 40_000, "group": 2,
+            "open": open,
+        })
+    };
+    let whole = root(&bytes);
+    ledger.claims.send_replace(vec![
+        claim(1, SHARD.index, whole, true),
+        claim(2, SHARD.index + 1, whole, true),
+        claim(3, SHARD.index, root(b"other"), true),
+        claim(4, SHARD.index, whole, false),
+    ]);
+    let fits = |told: &Submission| match told {
+        Submission::Rebuttal(rebuttal) => Some((**rebuttal).clone()),
+        _ => None,
+    };
+    let heard = ledger.hears("the rebuttal", fits).await;
+    assert_eq!(heard.claim, [1; 32]);
+    let asked = 2 * 16_384..40_000;
+    assert!(protocol::tree::decode(&whole, 40_000, &asked, &heard.proof).is_ok());
+
+    // The other two that are open stand.
+    let both = async {
+        while node.node.metrics().claims_standing != 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the claims against the node", both).await;
+    assert!(node.node.metrics().claims_refuted >= 1);
+    ledger.claims.send_replace(Vec::new());
+    let none = async {
+        while node.node.metrics().claims_standing != 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the end of the claims", none).await;
     node.stop().await;
 }
 

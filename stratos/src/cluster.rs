@@ -12,19 +12,20 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use erasure::{Engine, Scheme};
 use futures::TryFutureExt;
 use gateway::GatewayServer;
 use gateway::http::listener::TlsFiles;
-use gateway::settings::UpkeepSettings;
-use ledger::{DEFAULT_PRICES, Ledger, LedgerAddr, Params};
+use gateway::settings::{NodeSettings, UpkeepSettings};
+use ledger::{DEFAULT_PRICES, Economy, Ledger, LedgerAddr, Params};
 use protocol::SecretKey;
 use protocol::price::{Amount, CREDIT};
 use protocol::registration::Invite;
 use protocol::statement::UNSIGNED;
-use storage_node::Node;
+use storage_node::{Node, NodeMetrics};
 use thiserror::Error;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -65,6 +66,8 @@ pub struct ClusterOptions {
     pub kms_keys: Vec<String>,
     /// Lifecycles, access logs and events.
     pub upkeep: UpkeepSettings,
+    /// How nodes are chosen and judged.
+    pub nodes: NodeSettings,
     /// What is fixed at the first start; `None` is the default, or what the
     /// folder has.
     pub fixed: Fixed,
@@ -79,6 +82,7 @@ impl ClusterOptions {
             tls: None,
             kms_keys: Vec::new(),
             upkeep: UpkeepSettings::default(),
+            nodes: NodeSettings::default(),
             fixed: Fixed::default(),
         }
     }
@@ -128,6 +132,7 @@ pub enum StartError {
 
 /// One storage node of a running network.
 struct RunningNode {
+    node: Arc<Node>,
     stop: CancellationToken,
     task: JoinHandle<Result<(), String>>,
 }
@@ -159,6 +164,10 @@ impl Cluster {
         let tls = options.tls.as_ref().map(|names| certificate::load_or_create(&tls_dir, names));
         let tls = tls.transpose()?;
         let gateway_dir = folder.dir().join("gateway");
+        let is_begun = folder.dir().join("ledger").join("ledger.sqlite").exists();
+        if is_begun && !gateway_dir.join("gateway.key").exists() {
+            return Err(FolderError::GatewayLost(gateway_dir).into());
+        }
         let id = gateway::run::identity(&gateway_dir)?;
         let key = SecretKey::load(&gateway_dir.join("gateway.key"))?;
 
@@ -169,12 +178,14 @@ impl Cluster {
             listen: ANY_PORT,
             gateways: vec![id],
             params: Params::for_epoch(epoch_ms, opening),
+            economy: Economy::for_epoch(epoch_ms, opening),
             prices: DEFAULT_PRICES,
+            witnesses: Vec::new(),
         })
         .await?;
         let at = LedgerAddr { id: ledger.id(), addr: ledger.addr() };
         let chain = ledger.chain();
-        let server = GatewayServer::open(settings(&folder, &options, tls, at)).await?;
+        let server = GatewayServer::open(gateway_settings(&folder, &options, tls, at)).await?;
         let first = server.first_key().await?;
         let endpoint = Endpoint::of(&server, first).map_err(StartError::Endpoint)?;
 
@@ -214,6 +225,14 @@ impl Cluster {
         self.endpoint.write(self.folder.dir()).map_err(StartError::Endpoint)
     }
 
+    /// Starts one node more than the network was begun with; says its index.
+    pub async fn add_node(&mut self) -> Result<usize, StartError> {
+        let index = self.nodes.len();
+        self.nodes.push(None);
+        self.start_node(index).await?;
+        Ok(index)
+    }
+
     /// Starts node `index` (from 0) on its folder.
     pub async fn start_node(&mut self, index: usize) -> Result<(), StartError> {
         let failed = |error| StartError::Node(index + 1, error);
@@ -229,16 +248,17 @@ impl Cluster {
             reserve: storage_node::Settings::RESERVE,
             credit_limit: storage_node::Settings::CREDIT_LIMIT,
             poll: None,
+            volumes: storage_node::VolumeSettings::default(),
         })
         .await
         .map_err(failed)?;
-        let stop = CancellationToken::new();
-        let stopping = stop.child_token();
+        let (node, stop) = (Arc::new(node), CancellationToken::new());
+        let (running, stopping) = (node.clone(), stop.child_token());
         let task =
             tokio::spawn(
-                async move { node.run(stopping).await.map_err(|error| error.to_string()) },
+                async move { running.run(stopping).await.map_err(|error| error.to_string()) },
             );
-        self.nodes[index] = Some(RunningNode { stop, task });
+        self.nodes[index] = Some(RunningNode { node, stop, task });
         Ok(())
     }
 
@@ -248,6 +268,11 @@ impl Cluster {
             node.stop.cancel();
             log_end("node", node.task.await.map_err(|error| error.to_string()).and_then(|end| end));
         }
+    }
+
+    /// What node `index` (from 0) did, and how it is, if it runs.
+    pub fn node_metrics(&self, index: usize) -> Option<NodeMetrics> {
+        self.nodes[index].as_ref().map(|running| running.node.metrics())
     }
 
     /// The folder of node `index` (from 0).
@@ -308,7 +333,7 @@ impl Cluster {
     }
 
     /// The gateway inside, for tests that look at its state.
-    pub fn gateway(&self) -> &gateway::gateway::Gateway {
+    pub fn gateway(&self) -> &std::sync::Arc<gateway::gateway::Gateway> {
         &self.gateway
     }
 
@@ -370,7 +395,8 @@ fn log_end(part: &str, end: Result<(), String>) {
     }
 }
 
-fn settings(
+/// How the gateway of a network in one process is run.
+pub fn gateway_settings(
     folder: &NetworkFolder,
     options: &ClusterOptions,
     tls: Option<TlsFiles>,
@@ -394,6 +420,7 @@ fn settings(
         allow_form_signature_v2: true,
         kms_keys: options.kms_keys.clone(),
         upkeep: options.upkeep.clone(),
+        nodes: options.nodes.clone(),
         max_connections: 1024,
         buffer_bytes: 256 * 1024 * 1024,
         inline_max: 4096,

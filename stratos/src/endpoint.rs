@@ -37,6 +37,9 @@ pub struct Endpoint {
     pub admin_endpoint: String,
     /// What the admin API wants to see.
     pub admin_token: String,
+    /// The network's ledger, ID@IP:PORT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<String>,
     /// The process that serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
@@ -61,7 +64,7 @@ pub enum EndpointError {
         "{path} is damaged ({source}): restart `stratos up`, which writes it anew",
         path = path.display()
     )]
-    Damaged {
+    KnownSegment {
         /// The file.
         path: PathBuf,
         /// What the parser said.
@@ -78,6 +81,7 @@ impl Endpoint {
         let FirstKey { id, secret } =
             first.unwrap_or_else(|| FirstKey { id: String::new(), secret: String::new() });
         let tls = server.gateway().settings.tls.as_ref().filter(|_| server.s3_is_tls());
+        let ledger = server.gateway().settings.ledger;
         let scheme = if tls.is_some() { "https" } else { "http" };
         Ok(Self {
             endpoint: format!("{scheme}://{}", reachable(server.s3_addr()?)),
@@ -88,6 +92,7 @@ impl Endpoint {
             secret_access_key: secret,
             admin_endpoint: format!("http://{}", reachable(server.admin_addr()?)),
             admin_token: server.admin_token().to_owned(),
+            ledger: Some(format!("{}@{}", ledger.id, ledger.addr)),
             pid: Some(std::process::id()),
         })
     }
@@ -109,7 +114,7 @@ impl Endpoint {
             io::ErrorKind::NotFound => EndpointError::NotRunning(dir.to_owned()),
             _ => EndpointError::Read { path: path.clone(), source },
         })?;
-        serde_json::from_slice(&text).map_err(|source| EndpointError::Damaged { path, source })
+        serde_json::from_slice(&text).map_err(|source| EndpointError::KnownSegment { path, source })
     }
 
     /// Writes the file in `dir`, whole or not at all, for its owner alone.
@@ -153,6 +158,7 @@ mod tests {
             secret_access_key: "SK".into(),
             admin_endpoint: "http://127.0.0.1:9001".into(),
             admin_token: "token".into(),
+            ledger: None,
             pid: Some(7),
         }
     }

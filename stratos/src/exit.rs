@@ -74,7 +74,8 @@ macro_rules! failures {
 failures! {
     operation: std::io::Error, crate::endpoint::EndpointError, crate::client::ClientError, crate::client::TrustError,
         crate::bench::BenchError, protocol::keys::KeyFileError, crate::config::ResolveError,
-        storage_node::RunError, ledger::RunError;
+        storage_node::RunError, ledger::RunError, ledger::WitnessError,
+        crate::cli::chain::ReachError;
     usage: crate::config::ConfigError, crate::telemetry::TelemetryError,
         crate::roles::node::InviteFileError;
 }

@@ -49,17 +49,26 @@ fn command(runtime: &Runtime, cli: Cli) -> Result<(), Failure> {
                 runtime.block_on(ledger::export(&file, &reach))
             }
             (Some(LedgerCommand::Verify(args)), _) => args.run(),
+            (Some(LedgerCommand::Witness(role)), _) => match LedgerArgs::prepare_witness(&role)? {
+                Some(config) => serve(runtime, format, "witness", roles::witness::run(config)),
+                None => Ok(()),
+            },
+            (Some(LedgerCommand::Operate(command)), _) => runtime.block_on(command.run()),
+            (Some(LedgerCommand::Order(command)), _) => runtime.block_on(command.run()),
+            (Some(LedgerCommand::Ask(command)), _) => runtime.block_on(command.run()),
             (None, Some(role)) => match LedgerArgs::prepare(&role)? {
                 Some(config) => serve(runtime, format, "ledger", roles::ledger::run(config)),
                 None => Ok(()),
             },
             (None, None) => unreachable!("clap asks for one of them"),
         },
+        Command::Wallet(args) => runtime.block_on(args.run()),
         Command::Key(args) => runtime.block_on(args.run()),
         Command::Bucket(args) => runtime.block_on(args.run()),
         Command::Account(args) => runtime.block_on(args.run()),
         Command::Epoch(args) => runtime.block_on(args.run()),
         Command::Bench(args) => runtime.block_on(args.run()),
+        Command::Admin(args) => runtime.block_on(args.run()),
         Command::Presign(args) => args.run(),
         Command::Health(args) => runtime.block_on(args.run()),
         Command::Completions(args) => args.run(),

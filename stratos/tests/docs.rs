@@ -49,6 +49,15 @@ fn words(line: &str) -> Option<Vec<String>> {
     Some(words)
 }
 
+/// What the reader puts where a document says whose id is meant.
+fn stand_in(word: &str) -> String {
+    match word {
+        "GATEWAY" | "NODE" | "OWNER" => "ab".repeat(32),
+        "ACCOUNT" => "ab".repeat(16),
+        _ => word.to_owned(),
+    }
+}
+
 #[test]
 fn every_command_in_the_documents_is_understood() {
     let mut count = 0;
@@ -59,6 +68,7 @@ fn every_command_in_the_documents_is_understood() {
             if words.get(1).is_some_and(|word| word.chars().all(|c| c.is_ascii_uppercase())) {
                 continue;
             }
+            let words: Vec<String> = words.iter().map(|word| stand_in(word)).collect();
             if let Err(error) = Cli::try_parse_from(&words) {
                 panic!("{}: {line}\n{error}", path.display());
             }

@@ -221,6 +221,7 @@ mod tests {
             display_name: String::new(),
             email: String::new(),
             created_ms: 1,
+            owner: None,
         };
         meta.add_account(account).await.unwrap();
         let credentials = Credentials::load(&meta, master).await.unwrap();
@@ -291,6 +292,7 @@ mod tests {
             display_name: String::new(),
             email: String::new(),
             created_ms: 1,
+            owner: None,
         };
         meta.add_account(account).await.unwrap();
         let credentials = Credentials::load(&meta, &master).await.unwrap();

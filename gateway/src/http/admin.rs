@@ -6,8 +6,10 @@
 //! `{"error": "one sentence"}`.
 
 mod accounts;
+pub mod census;
 mod money;
 mod nodes;
+mod standing;
 
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ use axum::{Json, Router};
 use http::StatusCode;
 use ledger::client::{ClientError, LedgerClient};
 use subtle::ConstantTimeEq;
+
+pub use census::Desk;
 
 use super::listener::HttpStats;
 use crate::gateway::Gateway;
@@ -34,6 +38,8 @@ pub struct Admin {
     pub client: Arc<LedgerClient>,
     /// Connections of the S3 listener.
     pub stats: Arc<HttpStats>,
+    /// The census that runs, or ran last.
+    pub censuses: Desk,
     /// What callers must show.
     pub token: Arc<str>,
 }
@@ -51,7 +57,20 @@ pub fn router(admin: Admin) -> Router {
         .route("/v1/buckets", get(accounts::buckets))
         .route("/v1/nodes", get(nodes::list))
         .route("/v1/nodes/invite", post(nodes::invite))
+        .route("/v1/census", get(census::last).post(census::begin))
+        .route("/v1/quarantine", get(census::quarantine).delete(census::empty_quarantine))
+        .route("/v1/nodes/{id}", get(standing::show))
+        .route("/v1/nodes/{id}/drain", post(standing::drain))
+        .route("/v1/nodes/{id}/undrain", post(standing::undrain))
+        .route("/v1/nodes/{id}/suspend", post(standing::suspend))
+        .route("/v1/nodes/{id}/resume", post(standing::resume))
+        .route("/v1/nodes/{id}/trust", post(standing::trust))
+        .route("/v1/nodes/{id}/remove", post(standing::remove))
         .route("/v1/epochs", get(money::epochs))
+        .route("/v1/accounts/{name}/statement", get(money::statement))
+        .route("/v1/nodes/{id}/earnings", get(money::earnings))
+        .route("/v1/prices", get(money::prices))
+        .route("/v1/quote", post(money::quote))
         .route("/v1/ledger/export", get(money::export))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is no such route") })
         .method_not_allowed_fallback(wrong_method)

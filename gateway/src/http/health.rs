@@ -12,6 +12,7 @@ use axum::routing::get;
 use http::{Method, StatusCode};
 
 use super::listener::HttpStats;
+use crate::chain::REVOKED;
 use crate::gateway::Gateway;
 
 #[derive(Clone)]
@@ -46,9 +47,13 @@ async fn missing(gateway: &Gateway) -> Option<String> {
         tracing::warn!(%error, "metadata does not answer");
         return Some("metadata does not answer".to_owned());
     }
-    let up = gateway.registry.views().iter().filter(|view| view.is_up()).count();
+    if gateway.chain.is_revoked(gateway.id()) {
+        return Some(REVOKED.to_owned());
+    }
+    let views = gateway.registry.views();
+    let up = views.iter().filter(|view| view.is_up() && view.state.takes_shards()).count();
     let needed = usize::from(gateway.settings.write_quorum);
-    (up < needed).then(|| format!("{up} nodes are up, {needed} are needed for writes"))
+    (up < needed).then(|| format!("{up} nodes are up and in use, {needed} are needed for writes"))
 }
 
 async fn ready(State(Health { gateway, .. }): State<Health>) -> Response {

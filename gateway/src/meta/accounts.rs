@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use protocol::AccountId;
+use protocol::ids::PublicKey;
 use sqlx::Row;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
@@ -32,6 +33,10 @@ fn account(row: &SqliteRow) -> Result<Account, MetaError> {
         display_name: row.get(2),
         email: row.get(3),
         created_ms: row.get(4),
+        owner: match row.get::<Option<&[u8]>, _>(5) {
+            Some(owner) => Some(PublicKey(bytes(owner, "an owner's key")?)),
+            None => None,
+        },
     })
 }
 
@@ -90,14 +95,15 @@ impl Meta {
             .run(move |tx| {
                 Box::pin(async move {
                     sqlx::query(
-                        "INSERT INTO accounts (id, name, display_name, email, created_ms)
-                         VALUES (?, ?, ?, ?, ?)",
+                        "INSERT INTO accounts (id, name, display_name, email, created_ms, owner)
+                         VALUES (?, ?, ?, ?, ?, ?)",
                     )
                     .bind(account.id.0.to_vec())
                     .bind(account.name)
                     .bind(account.display_name)
                     .bind(account.email)
                     .bind(account.created_ms)
+                    .bind(account.owner.map(|owner| owner.0.to_vec()))
                     .execute(tx)
                     .await
                     .map_err(exists("an account of this name"))?;
@@ -112,7 +118,7 @@ impl Meta {
     /// All accounts, by name.
     pub async fn accounts(&self) -> Result<Vec<Account>, MetaError> {
         let rows = sqlx::query(
-            "SELECT id, name, display_name, email, created_ms FROM accounts ORDER BY name",
+            "SELECT id, name, display_name, email, created_ms, owner FROM accounts ORDER BY name",
         )
         .fetch_all(&self.readers)
         .await?;
@@ -122,7 +128,7 @@ impl Meta {
     /// The account of this name.
     pub async fn account_named(&self, name: &str) -> Result<Account, MetaError> {
         let row = sqlx::query(
-            "SELECT id, name, display_name, email, created_ms FROM accounts WHERE name = ?",
+            "SELECT id, name, display_name, email, created_ms, owner FROM accounts WHERE name = ?",
         )
         .bind(name)
         .fetch_optional(&self.readers)
@@ -133,7 +139,7 @@ impl Meta {
     /// The account with this id.
     pub async fn account(&self, id: AccountId) -> Result<Account, MetaError> {
         let row = sqlx::query(
-            "SELECT id, name, display_name, email, created_ms FROM accounts WHERE id = ?",
+            "SELECT id, name, display_name, email, created_ms, owner FROM accounts WHERE id = ?",
         )
         .bind(id.0.to_vec())
         .fetch_optional(&self.readers)
@@ -148,7 +154,7 @@ impl Meta {
             return Err(MetaError::Missing("account"));
         }
         let row = sqlx::query(
-            "SELECT id, name, display_name, email, created_ms FROM accounts
+            "SELECT id, name, display_name, email, created_ms, owner FROM accounts
              WHERE lower(email) = lower(?) AND email <> ''",
         )
         .bind(email)
@@ -161,6 +167,42 @@ impl Meta {
     pub async fn account_by_canonical_id(&self, canonical: &str) -> Result<Account, MetaError> {
         let found = self.canonical_ids.find(canonical);
         self.account(found.ok_or(MetaError::Missing("account"))?).await
+    }
+
+    /// Since when accounts cannot pay.
+    pub async fn short_accounts(&self) -> Result<HashMap<AccountId, Millis>, MetaError> {
+        let rows =
+            sqlx::query("SELECT id, short_since_ms FROM accounts WHERE short_since_ms IS NOT NULL")
+                .fetch_all(&self.readers)
+                .await?;
+        rows.iter()
+            .map(|row| Ok((AccountId(bytes(row.get(0), "an account id")?), row.get(1))))
+            .collect()
+    }
+
+    /// Keeps since when an account cannot pay, or that it can. The time stays
+    /// as it was first kept.
+    pub async fn keep_short(
+        &self,
+        account: AccountId,
+        since: Option<Millis>,
+    ) -> Result<(), MetaError> {
+        self.writer
+            .run(move |tx| {
+                Box::pin(async move {
+                    sqlx::query(
+                        "UPDATE accounts SET short_since_ms =
+                            CASE WHEN ?1 IS NULL THEN NULL ELSE coalesce(short_since_ms, ?1) END
+                         WHERE id = ?2",
+                    )
+                    .bind(since)
+                    .bind(account.0.to_vec())
+                    .execute(tx)
+                    .await?;
+                    Ok(())
+                })
+            })
+            .await
     }
 
     /// Keeps a new access key.

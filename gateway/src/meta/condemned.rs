@@ -176,11 +176,11 @@ async fn forget(tx: &mut SqliteConnection, content: ContentId) -> Result<(), Met
         .fetch_optional(&mut *tx)
         .await?
         .ok_or(MetaError::NotOpen)?;
-    // A shard with a root was counted when it was recorded.
+    // Segments first: by the index of nodes, this would read every shard there is.
     sqlx::query(
         "UPDATE stored SET bytes = max(0, bytes - (
-            SELECT coalesce(sum(s.len), 0) FROM segments g JOIN shards s ON s.segment = g.id
-            WHERE g.content = ? AND s.node = stored.node AND s.root <> x''))
+            SELECT coalesce(sum(s.len), 0) FROM segments g CROSS JOIN shards s
+            WHERE s.segment = g.id AND g.content = ? AND s.node = stored.node AND s.state = 1))
          WHERE account = ?",
     )
     .bind(&id)

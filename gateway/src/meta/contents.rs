@@ -13,7 +13,7 @@ use sqlx::{Row, SqliteConnection};
 use super::model::{
     Content, ContentId, Millis, PlacedShard, Segment, StoredSegment, StoredShard, Written,
 };
-use super::{Meta, MetaError, bytes, from_sql, to_sql};
+use super::{Meta, MetaError, bytes, from_sql, repairs, to_sql};
 
 const OPEN: i64 = 0;
 const LIVE: i64 = 1;
@@ -30,6 +30,17 @@ pub enum ContentState {
     Condemned,
     /// Not known.
     Absent,
+}
+
+impl ContentState {
+    pub(super) fn of(number: i64) -> Result<Self, MetaError> {
+        match number {
+            OPEN => Ok(Self::Open),
+            LIVE => Ok(Self::Live),
+            CONDEMNED => Ok(Self::Condemned),
+            _ => Err(MetaError::Corrupt("a content state")),
+        }
+    }
 }
 
 /// What is written down before the first byte of a segment goes to a node.
@@ -81,13 +92,7 @@ impl Meta {
             .bind(content.0.to_vec())
             .fetch_optional(&self.readers)
             .await?;
-        match row.map(|row| row.get::<i64, _>(0)) {
-            None => Ok(ContentState::Absent),
-            Some(OPEN) => Ok(ContentState::Open),
-            Some(LIVE) => Ok(ContentState::Live),
-            Some(CONDEMNED) => Ok(ContentState::Condemned),
-            Some(_) => Err(MetaError::Corrupt("a content state")),
-        }
+        row.map_or(Ok(ContentState::Absent), |row| ContentState::of(row.get(0)))
     }
 
     /// Records a shard that became durable after its segment was committed:
@@ -157,20 +162,6 @@ impl Meta {
             });
         }
         Ok(Segment { ordinal, id, len, shards })
-    }
-
-    /// Queues a shard that a read found lost or spoilt.
-    pub async fn queue_repair(
-        &self,
-        segment: SegmentId,
-        index: u8,
-        now: Millis,
-    ) -> Result<(), MetaError> {
-        self.writer
-            .run(move |tx| {
-                Box::pin(async move { queue_repair(tx, &segment.0, index.into(), now).await })
-            })
-            .await
     }
 }
 
@@ -250,7 +241,8 @@ async fn record_segment(
         let done = sqlx::query(
             "UPDATE shards SET state = 1, root = ?, len = ?, incarnation = ?
              WHERE segment = ? AND idx = ? AND state = 0
-               AND node = (SELECT num FROM nodes WHERE id = ? AND incarnation = ?)",
+               AND node = (SELECT num FROM nodes WHERE id = ? AND incarnation = ?
+                             AND state NOT IN (3, 5, 6))",
         )
         .bind(placed.root.0.to_vec())
         .bind(to_sql(placed.len)?)
@@ -276,12 +268,15 @@ async fn record_late(
 ) -> Result<(), MetaError> {
     let StoredShard { placed, incarnation } = stored;
     let done = sqlx::query(
-        "UPDATE shards SET state = 1, root = ?, len = ?
-         WHERE segment = ? AND idx = ? AND state = 2 AND root = x''
-           AND node = (SELECT num FROM nodes WHERE id = ? AND incarnation = ?)",
+        "UPDATE shards SET state = 1, root = ?, len = ?, incarnation = ?
+         WHERE segment = ? AND idx = ? AND state = 2 AND gen = 0
+           AND node = (SELECT num FROM nodes WHERE id = ? AND incarnation = ?)
+           AND NOT EXISTS (SELECT 1 FROM leftovers l WHERE l.segment = shards.segment
+                             AND l.idx = shards.idx AND l.node = shards.node)",
     )
     .bind(placed.root.0.to_vec())
     .bind(to_sql(placed.len)?)
+    .bind(incarnation.0.to_vec())
     .bind(segment.0.to_vec())
     .bind(i64::from(placed.index))
     .bind(placed.node.0.to_vec())
@@ -289,7 +284,8 @@ async fn record_late(
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {
-        // The segment is not committed, is gone, or was repaired meanwhile.
+        // The segment is not committed, is gone, or was repaired meanwhile, or
+        // the place is about to be emptied.
         return Ok(());
     }
     sqlx::query("DELETE FROM repairs WHERE segment = ? AND idx = ?")
@@ -300,7 +296,7 @@ async fn record_late(
     count_stored(tx, account, placed, incarnation).await
 }
 
-async fn count_stored(
+pub(super) async fn count_stored(
     tx: &mut SqliteConnection,
     account: AccountId,
     placed: &PlacedShard,
@@ -357,7 +353,8 @@ pub(super) async fn make_live(
         record_segment(tx, written.content, written.account, segment).await?;
     }
     check_quorum(tx, written).await?;
-    queue_missing(tx, written, now).await?;
+    let total = written.scheme.total();
+    repairs::queue_missing(tx, written.content, total, now).await?;
     sqlx::query(
         "UPDATE shards SET state = 2 WHERE state = 0
            AND segment IN (SELECT id FROM segments WHERE content = ?)",
@@ -368,36 +365,12 @@ pub(super) async fn make_live(
     Ok(())
 }
 
-/// Queues every shard that is not stored: those that no node acknowledged, and
-/// those for which there was no node.
-async fn queue_missing(
-    tx: &mut SqliteConnection,
-    written: &Written,
-    now: Millis,
-) -> Result<(), MetaError> {
-    for index in 0..written.scheme.total() {
-        sqlx::query(
-            "INSERT INTO repairs (segment, idx, queued_ms)
-             SELECT g.id, ?, ? FROM segments g WHERE g.content = ?
-               AND NOT EXISTS (SELECT 1 FROM shards s
-                               WHERE s.segment = g.id AND s.idx = ? AND s.state = 1)
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(i64::from(index))
-        .bind(now)
-        .bind(written.content.0.to_vec())
-        .bind(i64::from(index))
-        .execute(&mut *tx)
-        .await?;
-    }
-    Ok(())
-}
-
 async fn check_quorum(tx: &mut SqliteConnection, written: &Written) -> Result<(), MetaError> {
     let full = sqlx::query(
         "SELECT count(*) FROM segments g WHERE g.content = ? AND g.len > 0 AND
             (SELECT count(*) FROM shards s JOIN nodes n ON n.num = s.node
-             WHERE s.segment = g.id AND s.state = 1 AND s.incarnation = n.incarnation) >= ?",
+             WHERE s.segment = g.id AND s.state = 1 AND s.incarnation = n.incarnation
+               AND n.state NOT IN (3, 5, 6)) >= ?",
     )
     .bind(written.content.0.to_vec())
     .bind(i64::from(written.quorum))
@@ -420,23 +393,4 @@ pub(super) async fn check_live(
         .fetch_optional(tx)
         .await?;
     row.map(|_| ()).ok_or(MetaError::SourceGone)
-}
-
-async fn queue_repair(
-    tx: &mut SqliteConnection,
-    segment: &[u8; 16],
-    index: i64,
-    now: Millis,
-) -> Result<(), MetaError> {
-    sqlx::query(
-        "INSERT INTO repairs (segment, idx, queued_ms)
-         SELECT segment, idx, ? FROM shards WHERE segment = ? AND idx = ?
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(now)
-    .bind(segment.to_vec())
-    .bind(index)
-    .execute(tx)
-    .await?;
-    Ok(())
 }

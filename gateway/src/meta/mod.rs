@@ -10,20 +10,27 @@
 //! the ledger knows.
 
 mod accounts;
+mod audits;
 mod buckets;
+mod census;
 mod condemned;
 mod config;
 mod contents;
 mod deletion;
+mod holdings;
 mod list;
 mod list_versions;
+mod losses;
 mod model;
 mod nodes;
 mod outbox;
+mod places;
 mod rename;
+mod repairs;
 mod uploads;
 mod usage;
 mod versions;
+pub mod wal;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -33,20 +40,27 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Row, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use thiserror::Error;
 
 pub use accounts::AccessKey;
+pub use audits::{AuditCounts, Judged, NodeEvent, Waiting};
 pub use buckets::{BucketUsage, NewBucket};
+pub use census::{CountedSegment, CountedShard, Stray};
 pub use condemned::Condemned;
 pub use config::{BucketConfig, LogTarget};
 pub use contents::{ContentState, Intent};
 pub use deletion::{Decided, DeleteCondition, DeleteRequest, Deleted};
+pub use holdings::Target;
 pub use list::{ListPage, ListQuery, UploadsPage, UploadsQuery};
 pub use list_versions::{VersionsPage, VersionsQuery};
+pub use losses::Loss;
 pub use model::*;
+pub use nodes::{KnownNode, NodeState};
 pub use outbox::{Due, Queue};
+pub use places::{Leftover, Replaced};
 pub use rename::RenameRequest;
+pub use repairs::{KnownSegment, KnownShard};
 pub use uploads::{Assemble, CompleteRequest, Completed, PartCommit};
 pub use usage::StoredBytes;
 pub use versions::{NewVersion, Placed};
@@ -55,7 +69,7 @@ use accounts::CanonicalIds;
 use writer::Writer;
 
 /// The on-disk format this program writes and reads.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 4;
 
 /// Connections that read.
 const READERS: u32 = 8;
@@ -199,15 +213,23 @@ impl Meta {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5))
             .foreign_keys(false)
-            .pragma("wal_autocheckpoint", "4000")
+            // `vault` decides when: it ships what the log holds before that.
+            .pragma("wal_autocheckpoint", "0")
             .statement_cache_capacity(256)
             .disable_statement_logging();
         let mut connection = options.connect().await.map_err(failed)?;
         migrate(&mut connection, path).await?;
+        let reading = options.read_only(true).create_if_missing(false);
+        let mut keeper = reading.connect().await.map_err(failed)?;
+        // It is not there before it has read something.
+        sqlx::query("SELECT count(*) FROM sqlite_master")
+            .fetch_one(&mut keeper)
+            .await
+            .map_err(failed)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(5))
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .connect_with(reading)
             .await
             .map_err(failed)?;
         let canonical_ids = CanonicalIds::load(&readers).await.map_err(|error| match error {
@@ -215,7 +237,7 @@ impl Meta {
             _ => MetaOpenError::Foreign(path.into()),
         })?;
         Ok(Self {
-            writer: Writer::start(connection),
+            writer: Writer::start(connection, keeper),
             readers,
             configs: Arc::default(),
             canonical_ids,
@@ -226,6 +248,17 @@ impl Meta {
     pub async fn ping(&self) -> Result<(), MetaError> {
         sqlx::query("SELECT 1").execute(&self.readers).await?;
         Ok(())
+    }
+
+    /// Runs `look` while nobody writes; if it returns something, the log is
+    /// moved into the database file before anybody writes again. With it comes
+    /// whether the log is empty now. Nobody else checkpoints, so the database
+    /// file does not change before the next call.
+    pub(crate) async fn checkpoint<T: Send + 'static>(
+        &self,
+        look: impl FnOnce() -> Option<T> + Send + 'static,
+    ) -> Result<Option<(T, bool)>, MetaError> {
+        self.writer.checkpoint(look).await
     }
 
     /// Reads a setting that was kept.
@@ -262,6 +295,39 @@ impl Meta {
     }
 }
 
+/// Whether the file in `path`, which nobody has open, is metadata that this
+/// program can read, and whole. Says what is wrong.
+pub async fn inspect(path: &Path) -> Result<(), String> {
+    let said = |error: sqlx::Error| error.to_string();
+    let options = SqliteConnectOptions::new().filename(path).disable_statement_logging();
+    let mut connection = options.connect().await.map_err(said)?;
+    let row = sqlx::query("PRAGMA user_version").fetch_one(&mut connection).await.map_err(said)?;
+    let found: i64 = row.get(0);
+    let rows = sqlx::query("PRAGMA integrity_check").fetch_all(&mut connection).await;
+    let findings: Vec<String> = rows.map_err(said)?.iter().map(|row| row.get(0)).collect();
+    connection.close().await.map_err(said)?;
+    match findings.as_slice() {
+        _ if found > FORMAT => {
+            Err(format!("it has format {found}, this program knows {FORMAT}: use a newer stratos"))
+        }
+        [fine] if fine == "ok" => Ok(()),
+        findings => Err(findings.first().cloned().unwrap_or_default()),
+    }
+}
+
+/// What was committed last before a loss is not known, and numbers that it gave
+/// out must not be given out again.
+pub async fn renew(path: &Path) -> Result<(), String> {
+    let said = |error: sqlx::Error| error.to_string();
+    let options = SqliteConnectOptions::new().filename(path).disable_statement_logging();
+    let mut connection = options.connect().await.map_err(said)?;
+    sqlx::query("UPDATE sqlite_sequence SET seq = seq + 1000000")
+        .execute(&mut connection)
+        .await
+        .map_err(said)?;
+    connection.close().await.map_err(said)
+}
+
 async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), MetaOpenError> {
     let failed = |source| MetaOpenError::Database { path: path.into(), source };
     let row = sqlx::query("PRAGMA user_version").fetch_one(&mut *connection).await;
@@ -275,12 +341,25 @@ async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), M
         1 => concat!(
             "BEGIN IMMEDIATE;",
             include_str!("format_2.sql"),
-            "PRAGMA user_version = 2; COMMIT;"
+            include_str!("format_3.sql"),
+            include_str!("format_4.sql"),
+            "PRAGMA user_version = 4; COMMIT;"
+        ),
+        2 => concat!(
+            "BEGIN IMMEDIATE;",
+            include_str!("format_3.sql"),
+            include_str!("format_4.sql"),
+            "PRAGMA user_version = 4; COMMIT;"
+        ),
+        3 => concat!(
+            "BEGIN IMMEDIATE;",
+            include_str!("format_4.sql"),
+            "PRAGMA user_version = 4; COMMIT;"
         ),
         _ => concat!(
             "BEGIN IMMEDIATE;",
             include_str!("schema.sql"),
-            "PRAGMA user_version = 2; COMMIT;"
+            "PRAGMA user_version = 4; COMMIT;"
         ),
     };
     let tables =

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use erasure::{CodecId, Scheme};
+use protocol::ids::PublicKey;
 use protocol::{AccountId, Incarnation, NodeId, Root, SegmentId};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ pub struct Account {
     pub email: String,
     /// When it was made.
     pub created_ms: Millis,
+    /// The wallet that pays; without one this gateway opened it at the ledger.
+    pub owner: Option<PublicKey>,
 }
 
 impl Account {

@@ -1,4 +1,4 @@
--- The gateway's metadata, format 2. Portable types only. Keys are bytes and
+-- The gateway's metadata, format 3. Portable types only. Keys are bytes and
 -- compare as bytes. Times are milliseconds since 1970.
 
 CREATE TABLE settings (
@@ -11,7 +11,9 @@ CREATE TABLE accounts (
     name         TEXT NOT NULL UNIQUE,
     display_name TEXT NOT NULL,
     email        TEXT NOT NULL,
-    created_ms   BIGINT NOT NULL
+    created_ms   BIGINT NOT NULL,
+    owner        BLOB CHECK (owner IS NULL OR length(owner) = 32), -- the wallet whose account it is
+    short_since_ms BIGINT                -- since when it cannot pay; null while it can
 ) WITHOUT ROWID;
 
 -- Grants name accounts by it; any number have none.
@@ -118,19 +120,108 @@ CREATE TABLE shards (
 ) WITHOUT ROWID;
 CREATE INDEX shards_node ON shards (node);
 
--- Shards that a write could not place or a read found lost.
+-- Shards that a write could not place, that a read, an audit or a census found
+-- lost, or whose node is gone.
 CREATE TABLE repairs (
     segment   BLOB NOT NULL,
     idx       INTEGER NOT NULL,
     queued_ms BIGINT NOT NULL,
+    margin    INTEGER NOT NULL DEFAULT 0, -- shards beyond the needed ones that its segment has
+    tries     INTEGER NOT NULL DEFAULT 0,
+    due_ms    BIGINT NOT NULL DEFAULT 0,  -- not to be tried before
+    absent    INTEGER NOT NULL DEFAULT 0 CHECK (absent IN (0, 1)), -- only because its node does not answer
     PRIMARY KEY (segment, idx)
+) WITHOUT ROWID;
+CREATE INDEX repairs_margin ON repairs (margin, due_ms);
+
+-- Shards in places that metadata do not refer to: of a repair under way, until
+-- its commit takes the row; and where a shard was before it was repaired or
+-- moved. They are deleted after their time.
+CREATE TABLE leftovers (
+    node          BIGINT NOT NULL,
+    segment       BLOB NOT NULL,
+    idx           INTEGER NOT NULL,
+    state         INTEGER NOT NULL CHECK (state IN (0, 1, 2)), -- promised, to be deleted, promised once
+    not_before_ms BIGINT NOT NULL,
+    PRIMARY KEY (node, segment, idx)
+) WITHOUT ROWID;
+CREATE INDEX leftovers_due ON leftovers (not_before_ms);
+CREATE INDEX leftovers_segment ON leftovers (segment);
+
+-- Shards that a node holds for us and metadata do not know: kept, not deleted,
+-- since it may be the metadata that are wrong.
+CREATE TABLE strays (
+    node     BIGINT NOT NULL,
+    segment  BLOB NOT NULL,
+    idx      INTEGER NOT NULL,
+    len      BIGINT NOT NULL,
+    first_ms BIGINT NOT NULL,
+    PRIMARY KEY (node, segment, idx)
 ) WITHOUT ROWID;
 
 CREATE TABLE nodes (
     num         INTEGER PRIMARY KEY AUTOINCREMENT,
     id          BLOB NOT NULL UNIQUE CHECK (length(id) = 32),
-    incarnation BLOB NOT NULL
+    incarnation BLOB NOT NULL,
+    -- vetting, active, draining, left, suspended, disqualified, lost
+    state       INTEGER NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 6),
+    reason      TEXT NOT NULL DEFAULT '',   -- why it is in this state
+    since_ms    BIGINT NOT NULL DEFAULT 0,  -- and since when
+    seen_ms     BIGINT NOT NULL DEFAULT 0,  -- when it last answered
+    passed      BIGINT NOT NULL DEFAULT 0,  -- audits
+    alpha       BIGINT NOT NULL DEFAULT 1000000000, -- good outcomes, in millionths, forgetting old ones
+    beta        BIGINT NOT NULL DEFAULT 0   -- bad outcomes, likewise
 );
+
+-- What happened to a node's standing and why, the newest of each node.
+CREATE TABLE node_events (
+    id    INTEGER PRIMARY KEY AUTOINCREMENT,
+    node  BIGINT NOT NULL,
+    at_ms BIGINT NOT NULL,
+    kind  TEXT NOT NULL,
+    text  TEXT NOT NULL,
+    score BIGINT NOT NULL               -- after it, in millionths
+);
+CREATE INDEX node_events_node ON node_events (node, id);
+
+-- Audits that a node was connected for and did not answer: asked again.
+CREATE TABLE challenges (
+    node     BIGINT NOT NULL,
+    segment  BLOB NOT NULL,
+    idx      INTEGER NOT NULL,
+    grp      BIGINT NOT NULL,            -- the 16 KiB group of the shard
+    tries    INTEGER NOT NULL,
+    due_ms   BIGINT NOT NULL,
+    PRIMARY KEY (node, segment, idx)
+) WITHOUT ROWID;
+CREATE INDEX challenges_due ON challenges (due_ms);
+
+-- Shards that nodes lost, for the ledger; those that it has are taken out.
+CREATE TABLE losses (
+    segment BLOB NOT NULL,
+    idx     INTEGER NOT NULL,
+    node    BLOB NOT NULL,
+    epoch   BIGINT NOT NULL,
+    root    BLOB NOT NULL,
+    len     BIGINT NOT NULL,
+    data    INTEGER NOT NULL,
+    grp     BIGINT NOT NULL,
+    PRIMARY KEY (segment, idx, node)
+) WITHOUT ROWID;
+
+-- How the audits of each epoch ended, for its report and the share of time that
+-- a node is online.
+CREATE TABLE audits_counted (
+    epoch     BIGINT NOT NULL,
+    node      BIGINT NOT NULL,
+    passed    BIGINT NOT NULL,
+    offline   BIGINT NOT NULL,
+    contained BIGINT NOT NULL,
+    failed    BIGINT NOT NULL,
+    score     BIGINT NOT NULL,           -- after the last, in millionths
+    PRIMARY KEY (epoch, node)
+) WITHOUT ROWID;
+CREATE INDEX audits_counted_node ON audits_counted (node, epoch);
 
 -- Bytes of shards that each node holds for each account, kept in step with
 -- shards by the same transactions.

@@ -450,6 +450,29 @@ async fn a_newer_or_foreign_database_is_refused_and_left_alone() {
     assert!(matches!(Meta::open(&world.path).await, Err(MetaOpenError::Newer { found: 99, .. })));
 }
 
+#[tokio::test]
+async fn metadata_of_format_3_gets_what_it_lacks() {
+    let world = world().await;
+    let open = || async {
+        let path = format!("sqlite:{}", world.path.display());
+        sqlx::SqliteConnection::connect(&path).await.unwrap()
+    };
+    let mut before = open().await;
+    sqlx::raw_sql(
+        "DROP TABLE losses; ALTER TABLE accounts DROP COLUMN owner;
+         ALTER TABLE accounts DROP COLUMN short_since_ms; PRAGMA user_version = 3;",
+    )
+    .execute(&mut before)
+    .await
+    .unwrap();
+    let meta = Meta::open(&world.path).await.unwrap();
+    assert_eq!(meta.losses(None, 1).await.unwrap(), []);
+    assert_eq!(meta.short_accounts().await.unwrap(), [].into());
+    assert!(matches!(meta.account(ANN).await, Err(MetaError::Missing(_))), "owners are read");
+    let row = sqlx::query("PRAGMA user_version").fetch_one(&mut before).await.unwrap();
+    assert_eq!(row.get::<i64, _>(0), FORMAT);
+}
+
 fn assemble(_: &Upload, parts: &[Part], _: &str) -> Result<(String, Attributes), MetaError> {
     Ok((format!("whole-{}", parts.len()), Attributes::default()))
 }
@@ -532,5 +555,8 @@ fn delete_of(bucket: i64, key: Vec<u8>) -> DeleteRequest {
     }
 }
 
+mod conformance;
+mod nodes;
 mod outbox;
+mod reference;
 mod versioning;

@@ -1,6 +1,8 @@
 //! What was metered, kept so that a gateway that stops goes on where it was,
 //! and so that what it once signed never goes down.
 
+use std::collections::HashMap;
+
 use protocol::price::Counters;
 use protocol::wire::Wire;
 use protocol::{AccountId, Epoch, NodeId};
@@ -36,6 +38,19 @@ impl Meta {
                     bytes: from_sql(row.get(2))?,
                 })
             })
+            .collect()
+    }
+
+    /// Bytes of the shards that count on each node. What a node says that it stores
+    /// is more: shards that left it stay for a grace.
+    pub async fn stored_by_node(&self) -> Result<HashMap<NodeId, u64>, MetaError> {
+        let rows = sqlx::query(
+            "SELECT n.id, sum(s.bytes) FROM stored s JOIN nodes n ON n.num = s.node GROUP BY n.num",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        rows.iter()
+            .map(|row| Ok((NodeId(bytes(row.get(0), "a node id")?), from_sql(row.get(1))?)))
             .collect()
     }
 

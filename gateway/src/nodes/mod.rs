@@ -6,6 +6,8 @@
 //!
 //! Not here: which node gets which shard (`object::placement`).
 
+pub mod hedge;
+pub mod lifecycle;
 pub mod quic;
 pub mod registry;
 
@@ -13,7 +15,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use protocol::message::{Status, Stored};
+use protocol::message::{Held, Standing, Status, Stored};
 use protocol::refusal::Refusal;
 use protocol::voucher::Voucher;
 use protocol::{NodeId, Root, ShardId};
@@ -44,6 +46,17 @@ pub enum NodeError {
     /// We gave up ourselves.
     #[error("given up")]
     Abandoned,
+}
+
+impl NodeError {
+    /// Whether it says that the shard is not there as it should be, rather than
+    /// that the node cannot be asked now.
+    pub fn means_lost(&self) -> bool {
+        matches!(
+            self,
+            Self::Lie(_) | Self::Refused(Refusal::NotFound | Refusal::Disk | Refusal::BadRange)
+        )
+    }
 }
 
 /// A piece of a shard on its way to a node.
@@ -98,8 +111,26 @@ pub trait Nodes: Send + Sync + 'static {
     /// Forgets a shard; says whether it was there.
     async fn delete(&self, node: NodeId, shard: ShardId) -> Result<bool, NodeError>;
 
+    /// Lists the shards that it holds for us, by id, from `from` on: at most
+    /// `limit`, which may be all that there are.
+    async fn list(&self, node: NodeId, from: ShardId, limit: u32) -> Result<Vec<Held>, NodeError>;
+
     /// Asks how it is going.
     async fn status(&self, node: NodeId) -> Result<Status, NodeError>;
+
+    /// Has it prove that it holds a shard of `len` bytes and this root: one
+    /// group of it is verified.
+    async fn prove(
+        &self,
+        node: NodeId,
+        shard: ShardId,
+        root: Root,
+        len: u64,
+        group: u64,
+    ) -> Result<(), NodeError>;
+
+    /// Tells it how it stands.
+    async fn standing(&self, node: NodeId, standing: Standing) -> Result<(), NodeError>;
 
     /// Hands over a voucher.
     async fn voucher(&self, node: NodeId, voucher: Voucher) -> Result<(), NodeError>;

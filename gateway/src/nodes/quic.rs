@@ -11,10 +11,12 @@ use protocol::frame::{
     CHUNK_MAX, FrameError, NODE_FRAME_MAX, read_answer, read_frame, write_message,
 };
 use protocol::message::{
-    Deleted, GetHeader, PutTrailer, Request, Status, Stored, VoucherTaken, WINDOW,
+    Deleted, GetHeader, Held, Inventory, LIST_MAX, PutTrailer, Request, SHARD_LEN_MAX, Standing,
+    StandingTaken, Status, Stored, VoucherTaken, WINDOW,
 };
+use protocol::tree::GROUP;
 use protocol::voucher::Voucher;
-use protocol::{NodeId, SecretKey, ShardId, quic, tree};
+use protocol::{NodeId, Root, SecretKey, ShardId, quic, tree};
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -68,6 +70,11 @@ impl QuicNodes {
             v6: quic::dialler(any("::")).ok(),
             slots: Mutex::default(),
         })
+    }
+
+    /// The same over an endpoint that is there already, such as a simulated one.
+    pub fn over(key: SecretKey, registry: Arc<Registry>, endpoint: Endpoint) -> Self {
+        Self { key, registry, v4: endpoint, v6: None, slots: Mutex::default() }
     }
 
     async fn connection(&self, node: NodeId) -> Result<Connection, NodeError> {
@@ -231,8 +238,55 @@ impl Nodes for QuicNodes {
         Ok(deleted.existed)
     }
 
+    async fn list(&self, node: NodeId, from: ShardId, limit: u32) -> Result<Vec<Held>, NodeError> {
+        let limit = limit.min(LIST_MAX);
+        let (mut send, mut recv) = self.open(node).await?;
+        write_message(&mut send, &Request::List { from, limit }).await?;
+        finish(&mut send);
+        let mut all: Vec<Held> = Vec::new();
+        loop {
+            let page: Inventory = timeout(PROGRESS, read_answer(&mut recv, NODE_FRAME_MAX))
+                .await
+                .map_err(|_| NodeError::Timeout)??;
+            if page.held.is_empty() {
+                return Ok(all);
+            }
+            // Whoever merges lists relies on their order.
+            let is_next = all.last().is_none_or(|last| last.shard < page.held[0].shard);
+            let is_sorted = page.held.is_sorted_by(|a, b| a.shard < b.shard);
+            if page.held.iter().any(|held| held.len > SHARD_LEN_MAX) {
+                return Err(NodeError::Lie("a shard that is longer than any".into()));
+            }
+            all.extend(page.held);
+            if !is_next || !is_sorted || all[0].shard < from || all.len() > limit as usize {
+                return Err(NodeError::Lie("a list out of order or too long".into()));
+            }
+        }
+    }
+
     async fn status(&self, node: NodeId) -> Result<Status, NodeError> {
         self.ask(node, &Request::Status).await
+    }
+
+    async fn prove(
+        &self,
+        node: NodeId,
+        shard: ShardId,
+        root: Root,
+        len: u64,
+        group: u64,
+    ) -> Result<(), NodeError> {
+        // Up to here it is offline, from here on it is silent.
+        let connection = timeout(ANSWER, self.connection(node))
+            .await
+            .map_err(|_| NodeError::Offline("it could not be dialled in time".into()))??;
+        let asked = timeout(ANSWER, ask_proof(&connection, shard, root, len, group));
+        asked.await.unwrap_or(Err(NodeError::Timeout))
+    }
+
+    async fn standing(&self, node: NodeId, standing: Standing) -> Result<(), NodeError> {
+        let StandingTaken {} = self.ask(node, &Request::Standing(Box::new(standing))).await?;
+        Ok(())
     }
 
     async fn voucher(&self, node: NodeId, voucher: Voucher) -> Result<(), NodeError> {
@@ -241,11 +295,41 @@ impl Nodes for QuicNodes {
     }
 }
 
+/// Asks for one group and verifies it.
+async fn ask_proof(
+    connection: &Connection,
+    shard: ShardId,
+    root: Root,
+    len: u64,
+    group: u64,
+) -> Result<(), NodeError> {
+    let opened = connection.open_bi().await;
+    let (mut send, mut recv) = opened.map_err(|error| NodeError::Offline(error.to_string()))?;
+    // Once it knows what is asked, hanging up is silence: a node that could make
+    // it pass for absence would choose what it is asked.
+    let silent = |error: FrameError| match NodeError::from(error) {
+        NodeError::Offline(_) => NodeError::Timeout,
+        other => other,
+    };
+    write_message(&mut send, &Request::Prove { shard, group }).await.map_err(silent)?;
+    finish(&mut send);
+    let header: GetHeader = read_answer(&mut recv, NODE_FRAME_MAX).await.map_err(silent)?;
+    if header.shard_len != len {
+        return Err(NodeError::Lie(format!("a shard of {} bytes", header.shard_len)));
+    }
+    let frame = read_frame(&mut recv, WINDOW_FRAME_MAX).await.map_err(silent)?;
+    let start = group * GROUP;
+    let bytes = start..(start + GROUP).min(len).max(start);
+    tree::decode(&root, len, &bytes, &Bytes::from(frame))
+        .map_err(|error| NodeError::Lie(error.to_string()))?;
+    Ok(())
+}
+
 /// Sends chunks until the end, and the trailer.
 async fn send_body(
     send: &mut SendStream,
     body: &mut mpsc::Receiver<ShardPiece>,
-) -> Result<(u64, protocol::Root), NodeError> {
+) -> Result<(u64, Root), NodeError> {
     loop {
         match body.recv().await {
             // The upload gave up.

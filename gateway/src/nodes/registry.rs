@@ -4,7 +4,7 @@
 //! Not here: talking to them ([`super::quic`]), and who decides what follows
 //! from it (`object::placement`, `object::download`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -12,6 +12,9 @@ use std::time::Duration;
 use protocol::ledger_api::NodeRecord;
 use protocol::message::Status;
 use protocol::{Incarnation, NodeId};
+
+use super::hedge::Hedges;
+use crate::meta::{KnownNode, Millis, NodeState};
 
 /// Failures in a row after which a node counts as down until it answers again.
 const DOWN_AFTER: u32 = 2;
@@ -30,6 +33,13 @@ const SCORE_MEMORY: f64 = 0.999;
 pub struct NodeView {
     /// What the ledger says.
     pub record: NodeRecord,
+    /// How it stands.
+    pub state: NodeState,
+    /// The score of its audits, in millionths.
+    pub audit_score: u32,
+    /// When it last answered; 0 before the first time. Time in which nobody
+    /// looked does not count: it is added.
+    pub seen_ms: Millis,
     /// The present life of its folder; `None` before its first answer.
     pub incarnation: Option<Incarnation>,
     /// Bytes it will still take.
@@ -49,9 +59,12 @@ pub struct NodeView {
 }
 
 impl NodeView {
-    fn new(record: NodeRecord) -> Self {
+    fn new(record: NodeRecord, standing: Standing) -> Self {
         Self {
             record,
+            state: standing.state,
+            audit_score: standing.audit_score,
+            seen_ms: standing.seen_ms,
             incarnation: None,
             free: 0,
             stored: 0,
@@ -66,6 +79,15 @@ impl NodeView {
     /// Whether it is worth asking.
     pub fn is_up(&self) -> bool {
         self.incarnation.is_some() && self.failures < DOWN_AFTER
+    }
+
+    /// How long it has not answered; `None` while it does, and for a node that
+    /// never did.
+    pub fn absent_for(&self, now: Millis) -> Option<Duration> {
+        if self.is_up() || self.seen_ms == 0 {
+            return None;
+        }
+        Some(Duration::from_millis(u64::try_from(now - self.seen_ms).unwrap_or(0)))
     }
 
     /// The share of our requests for its shards that it served right, from 0
@@ -86,16 +108,40 @@ pub enum Experience {
     Unreachable,
 }
 
+/// What metadata say of a node, whether the ledger lists it or not.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    state: NodeState,
+    audit_score: u32,
+    seen_ms: Millis,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self { state: NodeState::Vetting, audit_score: 1_000_000, seen_ms: 0 }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    views: HashMap<NodeId, NodeView>,
+    standings: HashMap<NodeId, Standing>,
+}
+
 /// All known nodes.
 #[derive(Debug, Default)]
 pub struct Registry {
-    nodes: RwLock<HashMap<NodeId, NodeView>>,
+    /// When a read asks one more node.
+    pub hedges: Hedges,
+    nodes: RwLock<Known>,
+    /// Held by who decides how nodes stand: a decision looks at all of them.
+    pub deciding: tokio::sync::Mutex<()>,
 }
 
 impl Registry {
     fn update(&self, node: NodeId, change: impl FnOnce(&mut NodeView)) {
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(view) = nodes.get_mut(&node) {
+        if let Some(view) = nodes.views.get_mut(&node) {
             change(view);
         }
     }
@@ -103,14 +149,66 @@ impl Registry {
     /// Takes over what the ledger lists.
     pub fn set_members(&self, records: Vec<NodeRecord>) {
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        nodes.retain(|id, _| records.iter().any(|record| record.node == *id));
+        let Known { views, standings } = &mut *nodes;
+        let listed: HashSet<NodeId> = records.iter().map(|record| record.node).collect();
+        views.retain(|id, _| listed.contains(id));
         for record in records {
-            match nodes.get_mut(&record.node) {
+            match views.get_mut(&record.node) {
                 Some(view) => view.record = record,
                 None => {
-                    nodes.insert(record.node, NodeView::new(record));
+                    let standing = standings.get(&record.node).copied().unwrap_or_default();
+                    views.insert(record.node, NodeView::new(record, standing));
                 }
             }
+        }
+    }
+
+    /// Takes over what metadata say of nodes.
+    pub fn set_known(&self, known: &[KnownNode]) {
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        let Known { views, standings } = &mut *nodes;
+        for known in known {
+            let standing = standings.entry(known.node).or_default();
+            standing.state = known.state;
+            standing.audit_score = known.score();
+            // What is in memory is newer: it is written once a minute.
+            standing.seen_ms = standing.seen_ms.max(known.seen_ms);
+            if let Some(view) = views.get_mut(&known.node) {
+                view.state = standing.state;
+                view.audit_score = standing.audit_score;
+                view.seen_ms = view.seen_ms.max(standing.seen_ms);
+            }
+        }
+    }
+
+    /// Takes over a node's state, which is in the metadata by now.
+    pub fn set_state(&self, node: NodeId, state: NodeState) {
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        nodes.standings.entry(node).or_default().state = state;
+        if let Some(view) = nodes.views.get_mut(&node) {
+            view.state = state;
+        }
+    }
+
+    /// Takes over the score of a node's audits.
+    pub fn set_audit_score(&self, node: NodeId, score: u32) {
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        nodes.standings.entry(node).or_default().audit_score = score;
+        if let Some(view) = nodes.views.get_mut(&node) {
+            view.audit_score = score;
+        }
+    }
+
+    /// A node answered.
+    pub fn seen(&self, node: NodeId, now: Millis) {
+        self.update(node, |view| view.seen_ms = view.seen_ms.max(now));
+    }
+
+    /// Nobody looked for so long: that is not the nodes' absence.
+    pub fn forgive(&self, gap: Millis) {
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        for view in nodes.views.values_mut().filter(|view| view.seen_ms > 0) {
+            view.seen_ms += gap;
         }
     }
 
@@ -145,6 +243,7 @@ impl Registry {
     pub fn first_window(&self, node: NodeId, took: Duration) {
         self.update(node, |view| {
             view.first_window = view.first_window.mul_f64(1.0 - NEWEST) + took.mul_f64(NEWEST);
+            self.hedges.answered(&view.record.zone, took);
         });
     }
 
@@ -156,13 +255,13 @@ impl Registry {
     /// What we know of one node.
     pub fn view(&self, node: NodeId) -> Option<NodeView> {
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
-        nodes.get(&node).cloned()
+        nodes.views.get(&node).cloned()
     }
 
     /// What we know of all, by id.
     pub fn views(&self) -> Vec<NodeView> {
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
-        let mut views: Vec<_> = nodes.values().cloned().collect();
+        let mut views: Vec<_> = nodes.views.values().cloned().collect();
         views.sort_by_key(|view| view.record.node);
         views
     }

@@ -70,6 +70,11 @@ impl Key {
         Self(Zeroizing::new(blake3::derive_key(purpose, self.0.as_ref())))
     }
 
+    /// Its bytes, to make other keys from and to write it down.
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Tells this key from any other, and nothing about it.
     pub fn commitment(&self) -> [u8; 32] {
         blake3::derive_key("stratos key commitment v1", self.0.as_ref())

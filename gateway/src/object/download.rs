@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::cipher::{CHUNK, ChunkAt, ChunkCipher, Key, OpenError, SEGMENT, TAG, sealed_len};
-use super::segment_reader::{SegmentReader, Window};
+use super::segment_reader::{Purpose, SegmentReader, Window};
 use crate::gateway::{Gateway, Overloaded};
 use crate::meta::{Bucket, Content, MetaError, Part, Segment};
 use crate::settings::TRANSFER_BUFFER;
@@ -162,7 +162,7 @@ impl Reader {
         let mut reader = SegmentReader::start(
             self.gateway.clone(),
             segment.clone(),
-            account,
+            Purpose::Request(account),
             content.scheme.needed(),
             layout.shard_range(stripes.clone()),
         );

@@ -1,7 +1,7 @@
 //! From bytes of an object to shards on nodes and back: cut ([`splitter`]),
 //! encrypt ([`cipher`]), encode ([`encoder`]), choose nodes ([`placement`]),
 //! send ([`upload`]), fetch ([`download`]), check what the client declared
-//! ([`digest`]).
+//! ([`digest`]), and check that it is still there ([`audit`]).
 //!
 //! # How an object's bytes are cut
 //! ```text
@@ -13,15 +13,19 @@
 //! ```
 //! A full chunk is exactly a full unit, so a byte range touches few shards.
 
+pub mod audit;
 pub mod cipher;
 pub mod commit;
 pub mod digest;
 pub mod download;
 pub mod encoder;
+pub mod health;
 pub mod keyring;
 pub mod placement;
+pub mod rebuild;
 mod segment_reader;
 mod segment_writer;
+pub mod shard_reader;
 pub mod splitter;
 pub mod upload;
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::message::WINDOW;
 use protocol::refusal::Refusal;
-use protocol::{AccountId, ShardId};
+use protocol::{AccountId, NodeId, ShardId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -69,11 +69,20 @@ struct Source {
     next: u64,
 }
 
+/// Why shards are read, and who pays for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A customer's request.
+    Request(AccountId),
+    /// Computing lost shards anew.
+    Repair(AccountId),
+}
+
 /// A read of the same byte range of a segment's shards.
 pub(super) struct SegmentReader {
     gateway: Arc<Gateway>,
     segment: Segment,
-    account: AccountId,
+    purpose: Purpose,
     needed: usize,
     bytes: Range<u64>,
     /// The number of the next window.
@@ -90,7 +99,7 @@ impl SegmentReader {
     pub(super) fn start(
         gateway: Arc<Gateway>,
         segment: Segment,
-        account: AccountId,
+        purpose: Purpose,
         needed: u8,
         bytes: Range<u64>,
     ) -> Self {
@@ -98,7 +107,7 @@ impl SegmentReader {
             spares: in_order(&gateway, &segment.shards, needed),
             gateway,
             segment,
-            account,
+            purpose,
             needed: needed.into(),
             bytes,
             window: 0,
@@ -117,6 +126,7 @@ impl SegmentReader {
     fn ask_spare(&mut self) -> bool {
         let Some(mut spare) = self.spares.pop_front() else { return false };
         spare.tries += 1;
+        self.gateway.registry.hedges.asked();
         let index = spare.shard.index;
         let start = self.bytes.start + self.window * WINDOW;
         let range = ShardRange {
@@ -155,7 +165,9 @@ impl SegmentReader {
                     }
                 }
                 () = tokio::time::sleep_until(hedge_at) => {
-                    self.ask_spare();
+                    if self.may_hedge() {
+                        self.ask_spare();
+                    }
                     hedge_at = Instant::now() + self.hedge_delay();
                 }
                 () = tokio::time::sleep_until(deadline) => return Err(ReadError::Stuck),
@@ -174,7 +186,7 @@ impl SegmentReader {
         }
         source.next += 1;
         let len: usize = bytes.iter().map(Bytes::len).sum();
-        self.gateway.meter.get(node, self.account, len as u64);
+        self.count(node, len as u64);
         window.insert(index, bytes);
     }
 
@@ -206,13 +218,20 @@ impl SegmentReader {
         }
     }
 
+    fn count(&self, node: NodeId, bytes: u64) {
+        match self.purpose {
+            Purpose::Request(account) => self.gateway.meter.get(node, account, bytes),
+            Purpose::Repair(account) => self.gateway.meter.repair(node, account, bytes),
+        }
+    }
+
     /// A node that was told to stop has sent more than arrived, and counts it.
     /// It is vouched for, or the node would refuse us in the end.
     fn vouch_for_rest(&self, source: &Source) {
         let taken = self.bytes.start + source.next * WINDOW;
         let rest = self.bytes.end.saturating_sub(taken).min(UNDER_WAY);
         if rest > 0 {
-            self.gateway.meter.get(source.spare.shard.node, self.account, rest);
+            self.count(source.spare.shard.node, rest);
         }
     }
 
@@ -229,10 +248,9 @@ impl SegmentReader {
         if !is_lost {
             return self.keep_as_spare(source.spare);
         }
-        let queued = self.gateway.meta.queue_repair(self.segment.id, index, now_ms()).await;
-        if let Err(error) = queued {
-            tracing::debug!(%error, "repair not queued");
-        }
+        // The client does not wait for what is written down of it.
+        let (gateway, segment) = (self.gateway.clone(), self.segment.id);
+        tokio::spawn(async move { accuse(&gateway, node, segment, index, &error).await });
     }
 
     /// How the reader of a source ended whose channel is closed: it is ending.
@@ -252,15 +270,27 @@ impl SegmentReader {
         }
     }
 
+    /// What the nodes that are asked usually need at most.
     fn hedge_delay(&self) -> Duration {
+        let registry = &self.gateway.registry;
         let usual = self
             .sources
             .values()
-            .filter_map(|source| self.gateway.registry.view(source.spare.shard.node))
-            .map(|view| view.first_window)
+            .filter_map(|source| registry.view(source.spare.shard.node))
+            .map(|view| registry.hedges.usual(&view.record.zone).unwrap_or(view.first_window * 4))
             .max()
             .unwrap_or(HEDGE.start);
-        (usual * 4).clamp(HEDGE.start, HEDGE.end)
+        usual.clamp(HEDGE.start, HEDGE.end)
+    }
+
+    /// Spare requests are for the odd slow node. Where there is little buffer left
+    /// everything is slow, and they would make it slower. A read that has waited
+    /// for very long asks all the same.
+    fn may_hedge(&self) -> bool {
+        let stuck = self.sources.values().any(|source| source.asked.elapsed() >= HEDGE.end);
+        let (free, all) =
+            (self.gateway.buffer.available_permits(), self.gateway.settings.buffer_bytes);
+        stuck || (free >= all / 4 && self.gateway.registry.hedges.may_hedge())
     }
 }
 
@@ -271,6 +301,29 @@ impl Drop for SegmentReader {
         for source in self.sources.values() {
             self.vouch_for_rest(source);
         }
+    }
+}
+
+/// Writes down that a shard was not what it should be: it is looked at by
+/// repair, and what a node lied about stays with its history.
+async fn accuse(
+    gateway: &Gateway,
+    node: NodeId,
+    segment: protocol::SegmentId,
+    index: u8,
+    error: &NodeError,
+) {
+    let now = now_ms();
+    let queued = gateway.meta.queue_repair(segment, index, now).await;
+    let noted = match error {
+        NodeError::Lie(_) => {
+            let text = format!("read of shard {:?}: {error}", ShardId { segment, index });
+            gateway.meta.note_lie(node, text, now).await
+        }
+        _ => Ok(()),
+    };
+    if let Err(error) = queued.and(noted) {
+        tracing::debug!(%error, "a bad read is not written down");
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use super::cipher::{CHUNK, ChunkAt, ChunkCipher, Key, SEGMENT, TAG, sealed_len};
 use super::digest::{Digested, Digests};
 use super::encoder::{SegmentEncoder, ShardPieces};
-use super::placement::{candidates, place};
+use super::placement::{Unmet, candidates, place};
 use super::segment_writer::SegmentWriter;
 use super::splitter::{Batch, Splitter};
 use crate::gateway::{Gateway, Overloaded, new_segment, now_ms};
@@ -41,6 +41,9 @@ pub enum UploadError {
         /// How many must.
         quorum: usize,
     },
+    /// The nodes are not far enough apart.
+    #[error(transparent)]
+    Domains(#[from] Unmet),
     /// No buffer space.
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
@@ -277,7 +280,7 @@ impl ContentWriter {
             self.request.size_hint.map_or(SEGMENT, |size| (size - size.min(before)).min(SEGMENT));
         let max_len = Layout { scheme, segment_len: sealed_len(plain) }.shard_len();
         let chosen = candidates(&gateway.registry.views(), max_len);
-        let nodes = place(segment, scheme.total(), &chosen);
+        let nodes = place(segment, scheme.total(), gateway.placement_rules(scheme), &chosen)?;
         let (found, quorum) = (nodes.iter().flatten().count(), gateway.settings.write_quorum);
         if found < usize::from(quorum) {
             return Err(UploadError::TooFewNodes { stored: found, quorum: quorum.into() });

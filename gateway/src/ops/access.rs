@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use protocol::AccountId;
 use s3s::{S3Error, S3Result};
 
 use crate::auth::authorize::{Access, Action, Basis, ObjectAccess, bucket_arn, decide, object_arn};
@@ -36,6 +37,11 @@ impl<'a> Ask<'a> {
     /// Something about an object.
     pub fn object(caller: &'a Caller, bucket: &'a Bucket, action: Action, key: &'a str) -> Self {
         Self { caller, bucket, action, key: Some(key), version: None, makes: false, listed: None }
+    }
+
+    /// The account that pays for it: that of the bucket.
+    pub fn payer(&self) -> AccountId {
+        self.bucket.account
     }
 
     /// The version that it is about, whose owner, ACL and tags count.

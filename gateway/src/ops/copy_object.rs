@@ -110,7 +110,7 @@ async fn copied(
         unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
     }
     .check_source(&source.version)?;
-    gateway.funds.check(bucket.account)?;
+    gateway.check_write(bucket.account)?;
     let replaces = is_replace(input.metadata_directive.as_ref())?;
     let retags = is_replace_of_tags(input.tagging_directive.as_ref())?;
     let onto_itself =

@@ -43,7 +43,7 @@ pub async fn run(
         object_lock: input.object_lock_enabled_for_bucket.unwrap_or(false).then(locked),
         ..BucketConfig::default()
     };
-    gateway.funds.check(account)?;
+    gateway.check_write(account)?;
     let new_acl = config.acl.clone();
     let new = NewBucket {
         wrapped_key: gateway.new_bucket_key(&input.bucket),

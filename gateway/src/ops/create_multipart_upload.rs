@@ -29,7 +29,7 @@ pub async fn run(
     access::account(caller)?;
     let (now, given) = (now_ms(), (&headers, input.metadata.as_ref()));
     let wanted = Wanted::new(gateway, caller, &bucket, &input.key, given, now).await?;
-    gateway.funds.check(bucket.account)?;
+    gateway.check_write(bucket.account)?;
     let told = encryption::told(&wanted.sealing.encryption);
     let mut attributes = wanted.attributes;
     let algorithm = input.checksum_algorithm.as_ref().map(|name| parse_name(name.as_str()));

@@ -12,6 +12,7 @@ use super::conditions::ReadConditions;
 use super::encryption::{self, KeyOf};
 use super::{attributes, etag, lock, size, timestamp};
 use crate::auth::identity::Caller;
+use crate::cost;
 use crate::error::{custom, refuse};
 use crate::gateway::Gateway;
 use crate::meta::{Part, Version};
@@ -98,6 +99,7 @@ pub async fn run(
     if input.response_expires.is_none() {
         add_expires(&mut response.headers, &version);
     }
+    cost::tell(gateway, headers, cost::get(gateway, len, version.size), &mut response.headers);
     Ok(response)
 }
 

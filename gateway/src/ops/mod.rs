@@ -134,6 +134,7 @@ async fn version_with_parts(
 ) -> S3Result<(Version, Vec<Part>)> {
     for _ in 0..LOOKS {
         let version = access::version(gateway, ask, version_id).await?;
+        gateway.check_read(ask.payer())?;
         let parts = gateway.meta.parts(version.id).await?;
         if !parts.is_empty() {
             return Ok((version, parts));

@@ -13,6 +13,7 @@ use super::wanted::Wanted;
 use super::{announce, append, conditions, encryption};
 use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
+use crate::cost;
 use crate::error::refuse;
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::NewVersion;
@@ -45,7 +46,7 @@ pub async fn run(
     let now = now_ms();
     let given = (&headers, input.metadata.as_ref());
     let mut wanted = Wanted::new(gateway, caller, &bucket, &input.key, given, now).await?;
-    gateway.funds.check(bucket.account)?;
+    gateway.check_write(bucket.account)?;
     let declared = Declared::from_headers(&headers)?;
     let len = declared.len.or(open_ended);
     check_len(len)?;
@@ -88,7 +89,7 @@ pub async fn run(
 
     let checksum = Fields::new(version.attributes.checksum.as_ref());
     let told = encryption::told(&version.attributes.encryption);
-    Ok(S3Response::new(PutObjectOutput {
+    let mut response = S3Response::new(PutObjectOutput {
         e_tag: Some(super::etag(&version.etag)),
         expiration: lifecycle::expiration(&bucket, &input.key, &version),
         version_id: super::new_version_id(&bucket, &version),
@@ -104,7 +105,9 @@ pub async fn run(
         sse_customer_algorithm: told.customer_algorithm,
         sse_customer_key_md5: told.customer_key_md5,
         ..PutObjectOutput::default()
-    }))
+    });
+    cost::tell(gateway, &headers, cost::put(gateway, size), &mut response.headers);
+    Ok(response)
 }
 
 /// A body must say how long it is, and not be too long.

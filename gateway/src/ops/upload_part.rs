@@ -11,6 +11,7 @@ use super::encryption::{self, KeyOf};
 use super::put_object::{body, check_len};
 use crate::auth::authorize::Action;
 use crate::auth::identity::Caller;
+use crate::cost;
 use crate::error::refuse;
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::PartCommit;
@@ -28,7 +29,7 @@ pub async fn run(
     let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
     Ask::object(caller, &bucket, Action::PutObject, &input.key).check()?;
     check_number(input.part_number)?;
-    gateway.funds.check(bucket.account)?;
+    gateway.check_write(bucket.account)?;
     let found = gateway.meta.upload(bucket.id, input.key.as_bytes(), &input.upload_id).await?;
     access::own_upload(caller, &bucket, &found)?;
     let encryption = &found.attributes.encryption;
@@ -67,7 +68,7 @@ pub async fn run(
 
     let told = encryption::told(&sealing.encryption);
     let checksum = Fields::new(checksum.as_ref());
-    Ok(S3Response::new(UploadPartOutput {
+    let mut response = S3Response::new(UploadPartOutput {
         e_tag: Some(super::etag(&etag)),
         checksum_crc32: checksum.crc32,
         checksum_crc32c: checksum.crc32c,
@@ -79,7 +80,9 @@ pub async fn run(
         sse_customer_algorithm: told.customer_algorithm,
         sse_customer_key_md5: told.customer_key_md5,
         ..UploadPartOutput::default()
-    }))
+    });
+    cost::tell(gateway, &headers, cost::put(gateway, size), &mut response.headers);
+    Ok(response)
 }
 
 /// Parts are numbered from 1 to 10,000.

@@ -35,7 +35,7 @@ pub async fn run(
     let bucket = access::find_bucket(gateway, &input.bucket, expected_owner).await?;
     Ask::object(caller, &bucket, Action::PutObject, &input.key).check()?;
     check_number(input.part_number)?;
-    gateway.funds.check(bucket.account)?;
+    gateway.check_write(bucket.account)?;
     let found = gateway.meta.upload(bucket.id, input.key.as_bytes(), &input.upload_id).await?;
     access::own_upload(caller, &bucket, &found)?;
     let encryption = &found.attributes.encryption;

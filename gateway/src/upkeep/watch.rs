@@ -7,13 +7,16 @@ use std::time::Duration;
 use ledger::client::LedgerClient;
 use protocol::NodeId;
 use protocol::ledger_api::{ChainInfo, NodeRecord};
+use protocol::message::Status;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::REVOKED;
 use crate::gateway::{Gateway, now_ms};
 use crate::nodes::registry::{Experience, NodeView};
+use crate::upkeep::standing;
 
 /// Between two looks at the ledger: a tenth of an epoch, within these bounds.
 const LEDGER_POLL: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
@@ -44,6 +47,7 @@ pub async fn ledger(
             Ok(info) => {
                 was_there = true;
                 gateway.registry.set_members(info.nodes.clone());
+                hear(&gateway, &info).await;
                 let tenth = Duration::from_millis(info.epoch_ms / 10);
                 let is_small = info.nodes.len() < usize::from(gateway.settings.write_quorum);
                 if has_other_members(news.borrow().as_ref(), &info) {
@@ -68,6 +72,27 @@ pub async fn ledger(
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
+    }
+}
+
+/// Hands on what requests must know, and does at once what cannot wait.
+async fn hear(gateway: &Gateway, info: &ChainInfo) {
+    let before = gateway.chain.info();
+    if before.as_deref() == Some(info) {
+        return;
+    }
+    let was_revoked = gateway.chain.is_revoked(gateway.id());
+    gateway.chain.set(info.clone());
+    match (was_revoked, gateway.chain.is_revoked(gateway.id())) {
+        (false, true) => tracing::error!("{REVOKED}; writes are refused"),
+        (true, false) => tracing::info!("the ledger lists this gateway again"),
+        _ => {}
+    }
+    let had_excluded = before.map(|before| before.excluded.clone()).unwrap_or_default();
+    if info.excluded != had_excluded
+        && let Err(error) = standing::refresh(gateway).await
+    {
+        tracing::warn!(%error, "the standing of excluded nodes is looked up later");
     }
 }
 
@@ -130,28 +155,39 @@ pub async fn nodes(
 
 async fn look(gateway: Arc<Gateway>, node: NodeId) {
     match gateway.nodes.status(node).await {
-        Ok(status) => {
-            let known = gateway.registry.view(node).and_then(|view| view.incarnation);
-            if known != Some(status.incarnation) {
-                // Written down before the node is used: commits compare with it.
-                let seen = gateway.meta.see_node(node, status.incarnation, now_ms()).await;
-                if let Err(error) = seen {
-                    tracing::warn!(?node, %error, "node not recorded");
-                    return;
-                }
-            }
-            for voucher in &status.vouchers {
-                // Our own signature proves what we once owed.
-                if voucher.body.gateway == gateway.id() && voucher.verify().is_ok() {
-                    let body = &voucher.body;
-                    gateway.meter.raise(body.epoch, node, &body.counters);
-                }
-            }
-            gateway.registry.set_status(node, &status);
-        }
+        Ok(status) => take_status(&gateway, node, &status).await,
         Err(error) => {
             tracing::debug!(?node, %error, "node does not answer");
             gateway.registry.experience(node, Experience::Unreachable);
         }
+    }
+}
+
+/// Takes in what a node says of itself. The only way into the registry: a new
+/// incarnation that the registry knew and the metadata did not would never be
+/// noticed again, and what the old one held would count as stored for ever.
+async fn take_status(gateway: &Gateway, node: NodeId, status: &Status) {
+    let known = gateway.registry.view(node).and_then(|view| view.incarnation);
+    if known != Some(status.incarnation) {
+        // Written down before the node is used: commits compare with it.
+        let seen = gateway.meta.see_node(node, status.incarnation, now_ms()).await;
+        if let Err(error) = seen {
+            tracing::warn!(?node, %error, "node not recorded");
+            return;
+        }
+    }
+    for voucher in &status.vouchers {
+        // Our own signature proves what we once owed.
+        if voucher.body.gateway == gateway.id() && voucher.verify().is_ok() {
+            let body = &voucher.body;
+            gateway.meter.raise(body.epoch, node, &body.counters);
+        }
+    }
+    gateway.registry.set_status(node, status);
+    gateway.registry.seen(node, now_ms());
+    if known != Some(status.incarnation)
+        && let Err(error) = standing::refresh(gateway).await
+    {
+        tracing::warn!(?node, %error, "the node's standing is looked up later");
     }
 }

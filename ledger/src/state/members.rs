@@ -1,4 +1,4 @@
-//! How nodes join and move. Gateways are listed in genesis and stay.
+//! How nodes join and move. Not here: gateways (`gateways`).
 
 use std::net::SocketAddr;
 
@@ -29,8 +29,9 @@ impl State {
 
     fn check_newcomer(&self, new: &Registration) -> Result<(), Rejection> {
         let invite = new.invite.as_ref().ok_or(Rejection::InviteNeeded)?;
+        self.check_gateway(invite.gateway)?;
         self.check_invite(invite)?;
-        let taken = self.is_gateway(GatewayId(new.node.0))
+        let taken = self.is_known_gateway(GatewayId(new.node.0))
             || self.genesis.sequencer == LedgerId(new.node.0);
         if taken || !sign::is_sound_key(new.node) {
             return Err(Rejection::NodeKey);
@@ -58,14 +59,21 @@ impl State {
         if let Some(member) = self.nodes.get_mut(&new.node) {
             member.record = record(new);
             member.serial = new.serial;
+            member.seen_ms = self.time_ms;
             return;
         }
         let invite = new.invite.as_ref().expect("check asks newcomers for an invite");
         let fresh = self.invites.insert((invite.gateway, invite.nonce));
         assert!(fresh, "check lets an invite be used once");
         self.remember("invite", Hash(sign::digest(invite)));
-        let member =
-            Member { record: record(new), serial: new.serial, earned: Amount::ZERO, bytes: 0 };
+        let member = Member {
+            record: record(new),
+            serial: new.serial,
+            earned: Amount::ZERO,
+            bytes: 0,
+            joined_ms: self.time_ms,
+            seen_ms: self.time_ms,
+        };
         self.nodes.insert(new.node, member);
     }
 }

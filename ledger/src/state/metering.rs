@@ -4,7 +4,8 @@
 //! harmless, so the result does not depend on the order of arrival.
 
 use protocol::Epoch;
-use protocol::statement::UsageStatement;
+use protocol::sign;
+use protocol::statement::{UsageStatement, gateway_account};
 use protocol::voucher::{Receipt, VoucherBody, VoucherError};
 
 use super::{Rejection, State};
@@ -27,13 +28,14 @@ impl State {
         if !self.nodes.contains_key(&body.node) {
             return Err(Rejection::UnknownNode(body.node));
         }
+        self.check_not_excluded(body.node, body.epoch)?;
+        self.check_before_revocation(body.gateway, body.epoch)?;
         let intake = self.taking(body.epoch, Window::Receipts, "receipts")?;
-        let sheet = self.genesis.price_sheet().sheet;
-        let holds = (sheet.from..sheet.until).contains(&body.epoch.0);
-        if body.price_sheet != self.sheet || !holds {
+        let sheet = self.sheets.of(body.epoch);
+        if body.price_sheet != sheet.id {
             return Err(Rejection::Prices);
         }
-        body.check_amount(&sheet.prices)?;
+        body.check_amount(&sheet.signed.sheet.prices)?;
         match intake.lanes.get(&lane_of(body)) {
             None => Ok(()),
             Some(held) => check_lane(held, body),
@@ -44,13 +46,17 @@ impl State {
         let body = &receipt.voucher.body;
         let intake = self.intake.get_mut(&body.epoch).expect("check looked the epoch up");
         intake.lanes.insert(lane_of(body), body.clone());
+        intake.fold(sign::digest(body));
+        self.saw(body.node);
     }
 
     pub(super) fn check_statement(&self, new: &UsageStatement) -> Result<(), Rejection> {
         let intake = self.taking(new.epoch, Window::Statements, "usage statements")?;
+        self.check_before_revocation(new.gateway, new.epoch)?;
         self.check_served(new.gateway, new.account)?;
-        let most = new.counters.amount(&self.genesis.prices);
-        if new.amount > most {
+        let most = new.counters.amount(&self.prices_of(new.epoch).sheet.prices);
+        // What nobody used a gateway pays itself, on a line of its own.
+        if new.amount > most && new.account != gateway_account(new.gateway) {
             return Err(Rejection::TooMuch { amount: new.amount, most });
         }
         match intake.statements.get(&(new.gateway, new.account)) {
@@ -64,6 +70,7 @@ impl State {
     pub(super) fn take_statement(&mut self, new: &UsageStatement) {
         let intake = self.intake.get_mut(&new.epoch).expect("check looked the epoch up");
         intake.statements.insert((new.gateway, new.account), new.clone());
+        intake.fold(sign::digest(new));
     }
 }
 

@@ -18,9 +18,11 @@ use super::world::{EPOCH, OPENING, PRICES, START, World, gateway, lived};
 use crate::block::Block;
 use crate::chain::{Chain, Source};
 use crate::clock::Timing;
+use crate::economy::Economy;
 use crate::entry::Deposit;
 use crate::genesis::Params;
 use crate::ledger::{Ledger, OpenError, Settings};
+use crate::replay::ReplayError;
 use crate::store::{self, StoreError};
 
 pub(crate) const LOOPBACK: SocketAddr =
@@ -32,7 +34,9 @@ pub(crate) fn settings(dir: &Path) -> Settings {
         listen: LOOPBACK,
         gateways: vec![gateway(0)],
         params: Params::for_epoch(EPOCH, OPENING),
+        economy: Economy::NEUTRAL,
         prices: PRICES,
+        witnesses: Vec::new(),
     }
 }
 
@@ -84,7 +88,7 @@ async fn blocks_read_back_as_they_were_written() {
         assert_eq!(reader.genesis().await.unwrap(), None);
         store.begin(world.state().genesis(), &world.blocks[0]).await.unwrap();
         for block in &world.blocks[1..] {
-            store.append(block).await.unwrap();
+            store.append(block, &[]).await.unwrap();
         }
         store.close().await.unwrap();
         reader.close().await;
@@ -110,9 +114,9 @@ async fn nothing_stored_can_be_changed_or_skipped() {
     let (mut store, reader) = store::open(&folder.path().join("ledger.sqlite")).await.unwrap();
     let world: World = lived();
     store.begin(world.state().genesis(), &world.blocks[0]).await.unwrap();
-    assert!(store.append(&world.blocks[2]).await.is_err(), "block 1 is missing");
-    store.append(&world.blocks[1]).await.unwrap();
-    assert!(store.append(&world.blocks[1]).await.is_err(), "block 1 is there");
+    assert!(store.append(&world.blocks[2], &[]).await.is_err(), "block 1 is missing");
+    store.append(&world.blocks[1], &[]).await.unwrap();
+    assert!(store.append(&world.blocks[1], &[]).await.is_err(), "block 1 is there");
     assert_eq!(reader.blocks(0, 9).await.unwrap(), world.blocks[..2]);
     let options = SqliteConnectOptions::new().filename(folder.path().join("ledger.sqlite"));
     let mut other = options.connect().await.unwrap();
@@ -169,9 +173,9 @@ async fn a_lost_or_wrong_key_is_noticed_and_not_replaced() {
 async fn a_newer_format_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     begun(folder.path()).await;
-    sql(folder.path(), "PRAGMA user_version = 2").await;
+    sql(folder.path(), "PRAGMA user_version = 3").await;
     let error = open(folder.path()).await.unwrap_err();
-    assert!(matches!(error, OpenError::Store(StoreError::Newer { found: 2, .. })), "{error}");
+    assert!(matches!(error, OpenError::Store(StoreError::Newer { found: 3, .. })), "{error}");
 }
 
 #[tokio::test]
@@ -218,7 +222,7 @@ async fn a_stored_block_that_was_changed_is_found() {
     )
     .await;
     let error = open(folder.path()).await.unwrap_err();
-    assert!(matches!(error, OpenError::Replay { height: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::Replay(ReplayError::Block { height: 2, .. })), "{error}");
 }
 
 #[tokio::test]
@@ -239,7 +243,10 @@ async fn a_stored_signature_or_root_that_was_changed_is_found() {
         begun(folder.path()).await;
         sql(folder.path(), change).await;
         let error = open(folder.path()).await.unwrap_err();
-        assert!(matches!(error, OpenError::Replay { height: 2, .. }), "{change}: {error}");
+        assert!(
+            matches!(error, OpenError::Replay(ReplayError::Block { height: 2, .. })),
+            "{change}: {error}"
+        );
     }
 }
 

@@ -6,6 +6,7 @@ use protocol::wire::Wire;
 use super::world::{World, lived, sequencer};
 use crate::block::Block;
 use crate::chain::{BlockError, Chain, Source};
+use crate::economy::Economy;
 use crate::verify::{Report, verify};
 
 fn verified(export: &[u8]) -> Report {
@@ -135,7 +136,7 @@ proptest! {
             ..Params::for_epoch(epoch_ms, Amount(balance))
         };
         let gateways = vec![gateway(0), gateway(1)];
-        let made = Genesis::new(CHAIN, &sequencer(), gateways, time_ms, params, PRICES);
+        let made = Genesis::new(CHAIN, &sequencer(), gateways, time_ms, params, Economy::NEUTRAL, PRICES);
         if let Ok(mut chain) = made.map_err(|_| ()).and_then(|g| Chain::new(g).map_err(|_| ())) {
             chain.begin(next_ms);
             for _ in 0..8 {

@@ -1,21 +1,28 @@
 //! Bytes that must never change: what is hashed and signed today is verified
 //! for as long as the ledger lives.
 
+use protocol::audit::AuditLine;
+use protocol::claim::PROOF_MAX;
+use protocol::ids::PublicKey;
 use protocol::ledger_api::Submission;
+use protocol::order::Action;
 use protocol::price::Amount;
 use protocol::registration::NAME_MAX;
 use protocol::statement::TransferId;
 use protocol::wire::Wire;
-use protocol::{ChainId, Epoch, LedgerId};
+use protocol::{ChainId, Epoch, GatewayId, LedgerId, NodeId};
 
+use super::audits::audits;
+use super::deeds::{claimed, grant, loss, open_owned, order, rebuttal, two_truths};
 use super::world::{
-    EPOCH, OPENING, account, counters, genesis, invite, open, receipt, register, registration,
-    reserve, sequencer, small_world, usage,
+    EPOCH, OPENING, World, account, counters, genesis, invite, node_key, open, receipt, register,
+    registration, release, reserve, usage, version_1,
 };
-use crate::block::{Finality, Header, checkpoint, signed_checkpoint};
-use crate::entry::{Deposit, ENTRY_MAX, Entry};
+use crate::block::Header;
+use crate::entry::{Deposit, ENTRY_MAX, Entry, Fund, REBUTTAL_MAX};
 use crate::genesis::{Genesis, Params};
 use crate::hash::Hash;
+use crate::verify::verify;
 
 fn header() -> Header {
     Header {
@@ -51,31 +58,6 @@ fn header_bytes_do_not_change() {
     );
 }
 
-#[test]
-fn a_header_stands_only_as_signed() {
-    let key = sequencer();
-    let header = Header { proposer: key.public().into(), ..header() };
-    let finality = header.signed(&key);
-    assert_eq!(finality.verify(&header), Ok(()));
-    assert_eq!(Finality::from_wire(&finality.to_wire()), Ok(finality.clone()));
-    assert!(finality.verify(&Header { height: 3, ..header }).is_err());
-}
-
-#[test]
-fn a_checkpoint_is_a_signed_note() {
-    let root = "BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU=";
-    let name = format!("stratos/{}", "01".repeat(16));
-    assert_eq!(checkpoint(&header()), format!("{name}\n6\n{root}\n"));
-    let note = signed_checkpoint(&header(), &sequencer());
-    let (text, signature) = note.split_once("\n\n").unwrap();
-    assert_eq!(format!("{text}\n"), checkpoint(&header()));
-    assert!(signature.starts_with(&format!("\u{2014} {name} ")) && signature.ends_with('\n'));
-    assert_eq!(
-        blake3::hash(note.as_bytes()).to_hex().as_str(),
-        "0ee6b7997273c63b4485b8a0a7e1bd6fceb907e174e61402edd91d10605e12b4"
-    );
-}
-
 #[track_caller]
 fn check(entry: &Entry, golden: &str) {
     let bytes = entry.to_wire();
@@ -96,14 +78,60 @@ fn entry_bytes_do_not_change() {
     let bytes = "24".to_owned() + &"01".repeat(16) + &"c8".repeat(16) + "02" + &"00".repeat(15);
     assert_eq!(hex::encode(Entry::Deposit(deposit.clone()).to_wire()), bytes);
 
+    let of_32 = |tag: &str| tag.to_owned() + &"03".repeat(32);
+    assert_eq!(hex::encode(Entry::SettleClaim([3; 32]).to_wire()), of_32("28"));
+    assert_eq!(hex::encode(Entry::ReturnHeld(NodeId([3; 32])).to_wire()), of_32("29"));
+    assert_eq!(hex::encode(Entry::Release(NodeId([3; 32])).to_wire()), of_32("2a"));
+    assert_eq!(hex::encode(Entry::Forfeit(NodeId([3; 32])).to_wire()), of_32("2b"));
+
     // Ed25519 is deterministic, so a hash stands for layout and signatures.
     check(&close, "07de20612a916a37");
     check(&Entry::Deposit(deposit), "45d8170a59f39c93");
+    let party = PublicKey([3; 32]);
+    check(
+        &Entry::Fund(Fund { id: TransferId([1; 16]), party, amount: Amount(2) }),
+        "ac593970f5609c28",
+    );
+    check(
+        &Entry::PostPrices(genesis(1, Params::for_epoch(EPOCH, OPENING)).price_sheet()),
+        "20b47cb89664a9c1",
+    );
+    check(&Entry::AdmitGateway(GatewayId([4; 32])), "20583b351b571a53");
     check(&register(0), "7aad4fc8a82ad664");
     check(&receipt(0, 0, 1, 2, counters(3, 4)), "450e1d77f946dc37");
     check(&open(0, account(0)), "064300c6451a677f");
     check(&reserve(0, account(0), 1, 5), "f36b0d0fa5dbfec8");
     check(&usage(0, account(0), 1, 1, 5), "bf58753100724f42");
+    check(&full_report(), "e59f80982fdb971f");
+    check(&Entry::SettleClaim([3; 32]), "e861eff82e9c9361");
+    check(&Entry::Release(NodeId([3; 32])), "61ab3f5760cb92a1");
+}
+
+#[test]
+fn entries_of_the_law_do_not_change() {
+    check(&grant(0, 0, 5, 6, 7), "a4b56cd4c035d95d");
+    check(&order(&node_key(0), 1, Action::Stake(Amount(5))), "4a2ebbb9bc89de62");
+    let (claim, proof) = loss(0, 0, 1, 2, 900);
+    check(&claimed(&claim), "687f9e7f46ce0364");
+    check(&rebuttal(&claim, &proof), "7d6b27d16a3d6d6b");
+    check(&two_truths(0, 0, 1), "c682fc211698bb5b");
+    check(&open_owned(0, 0), "7d6016a475213836");
+    check(&release(0, account(0), 1, 5), "ef3454e42bf64ae9");
+    let longest = rebuttal(&claim, &vec![0; PROOF_MAX].into());
+    assert_eq!(longest.to_wire().len(), REBUTTAL_MAX);
+}
+
+/// As long as one can be.
+fn full_report() -> Entry {
+    let line = |n: u8| AuditLine {
+        node: NodeId([n; 32]),
+        ok: 1,
+        offline: 2,
+        contained: 3,
+        failed: 4,
+        score: 5,
+    };
+    audits(1, 0, (0..15).map(line).collect())
 }
 
 #[test]
@@ -129,19 +157,36 @@ fn the_longest_entry_fits() {
     assert!(bytes.len() <= ENTRY_MAX, "{}", bytes.len());
 }
 
+/// Made by the program as it was before there was an economy.
+const VERSION_1: &str = include_str!("version_1.ndjson");
+
+#[test]
+fn a_ledger_of_the_first_version_replays_as_it_was() {
+    let report = verify(VERSION_1.as_bytes());
+    assert!(report.is_ok(), "{report:?}");
+    assert_eq!((report.blocks, report.entries), (44, 130));
+}
+
 #[test]
 fn genesis_bytes_do_not_change() {
-    let genesis = genesis(2, Params::for_epoch(EPOCH, OPENING));
-    assert_eq!(Genesis::from_wire(&genesis.to_wire()).as_ref(), Ok(&genesis));
+    let second = genesis(2, Params::for_epoch(EPOCH, OPENING));
+    assert_eq!(Genesis::from_wire(&second.to_wire()).as_ref(), Ok(&second));
     assert_eq!(
-        genesis.hash().to_string(),
+        second.hash().to_string(),
+        "e761fa5ec95a0e37233332bd33160b5222f6a67bb965ffdf40222306d80bf5d8"
+    );
+    let first = version_1(2);
+    assert_eq!(Genesis::from_wire(&first.to_wire()).as_ref(), Ok(&first));
+    assert_eq!(
+        first.hash().to_string(),
         "581555dd83d44cbac2f310a630118303a46096eb191558f14f2778b3d224ba22"
     );
 }
 
 #[test]
 fn the_state_of_a_small_ledger_does_not_change() {
-    let mut world = small_world(500);
+    let mut world = World::of(version_1(1));
+    world.take(&[register(0), open(0, account(0)), reserve(0, account(0), 1, 500)]);
     world.pass_epoch();
     world.take(&[receipt(0, 0, 0, 0, counters(90, 1))]);
     world.pass_epoch();
@@ -155,7 +200,7 @@ fn the_state_of_a_small_ledger_does_not_change() {
 
 #[test]
 fn unknown_entries_are_refused() {
-    for tag in [0, 6, 31, 37, 255] {
+    for tag in [0, 12, 31, 60, 255] {
         let bytes = [[tag].as_slice(), &[0; 64]].concat();
         assert!(Entry::from_wire(&bytes).is_err(), "{tag}");
     }

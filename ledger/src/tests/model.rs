@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use protocol::AccountId;
 use protocol::price::Amount;
+use protocol::statement::gateway_account;
 
 use super::world::{OPENING, account, gateway, node};
 use crate::account::{Account, Book, Party};
@@ -49,7 +50,7 @@ fn stating() -> impl Strategy<Value = Stating> {
 }
 
 fn epoch_plan() -> impl Strategy<Value = EpochPlan> {
-    let traffic = (0..GATEWAYS, 0..NODES, 0u16..2, prop::collection::vec(0u64..50_000, 1..4));
+    let traffic = (0..GATEWAYS, 0..NODES, 0u16..2, prop::collection::vec(0u64..500_000, 1..4));
     (
         prop::collection::vec((0..GATEWAYS, 0..ACCOUNTS, 1u32..400_000), 2..12),
         prop::collection::vec(traffic, 0..7),
@@ -66,6 +67,11 @@ fn epoch_plan() -> impl Strategy<Value = EpochPlan> {
 
 pub(crate) fn plans() -> impl Strategy<Value = Vec<EpochPlan>> {
     prop::collection::vec(epoch_plan(), 1..4)
+}
+
+/// What gateways have to pay in: nothing, hardly anything, or enough.
+pub(crate) fn bonds() -> impl Strategy<Value = u128> {
+    prop_oneof![Just(0), Just(200_000), Just(4_000_000)]
 }
 
 pub(crate) fn account_of(g: u8, a: u8) -> AccountId {
@@ -96,14 +102,26 @@ pub(crate) struct Model {
     spent: BTreeMap<(u8, u8), u128>,
     nodes: BTreeMap<u8, u128>,
     gateways: BTreeMap<u8, u128>,
+    /// What is left on each gateway's own account.
+    own: BTreeMap<u8, u128>,
+    /// What is left of each gateway's bond, where they have one.
+    bonds: BTreeMap<u8, u128>,
+    /// After which plan each gateway was revoked.
+    revoked: BTreeMap<u8, usize>,
+    /// How many plans were settled.
+    settled: usize,
     repair: u128,
     treasury: u128,
 }
 
 impl Model {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(bond: u128) -> Self {
         let mut model = Self::default();
         for g in 0..GATEWAYS {
+            if bond > 0 {
+                model.bonds.insert(g, bond);
+            }
+            model.own.insert(g, OPENING.0);
             for a in 0..ACCOUNTS {
                 model.available.insert((g, a), OPENING.0);
             }
@@ -112,8 +130,10 @@ impl Model {
     }
 
     pub(crate) fn reserve(&mut self, g: u8, a: u8, amount: u128) -> bool {
+        let with_it: u128 = (0..ACCOUNTS).filter_map(|a| self.reserved.get(&(g, a))).sum();
+        let is_within = self.bonds.get(&g).is_none_or(|bond| with_it + amount <= bond / 4);
         let available = self.available.get_mut(&(g, a)).unwrap();
-        if *available < amount {
+        if *available < amount || self.revoked.contains_key(&g) || !is_within {
             return false;
         }
         *available -= amount;
@@ -121,29 +141,77 @@ impl Model {
         true
     }
 
+    /// Whether something may be settled of a gateway in the next plan. When it
+    /// was revoked, the epoch of that one was open already.
+    pub(crate) fn takes_part(&self, g: u8) -> bool {
+        self.revoked.get(&g).is_none_or(|&after| self.settled <= after)
+    }
+
+    /// What was set aside with a gateway that was revoked is free again.
+    fn return_reserves(&mut self) {
+        for g in (0..GATEWAYS).filter(|&g| !self.takes_part(g)).collect::<Vec<_>>() {
+            for a in 0..ACCOUNTS {
+                let returned = self.reserved.remove(&(g, a)).unwrap_or_default();
+                *self.available.get_mut(&(g, a)).unwrap() += returned;
+            }
+        }
+    }
+
     pub(crate) fn settle(&mut self, plan: &EpochPlan, claimed: &Claims) {
         let mut earned = BTreeMap::<u8, u128>::new();
-        let mut live = Vec::new();
-        for g in 0..GATEWAYS {
+        let (mut live, mut debited) = (Vec::new(), 0);
+        for g in (0..GATEWAYS).filter(|&g| self.takes_part(g)).collect::<Vec<_>>() {
             let claims: Vec<_> = claimed.iter().filter(|((of, _), _)| *of == g).collect();
             let owed: u128 = claims.iter().map(|(_, claim)| claim.0).sum();
             let stated = statements(plan, g, owed);
-            let adds_up = stated.iter().map(|(_, amount)| amount).sum::<u128>() == owed;
+            let sum = stated.iter().map(|(_, amount)| amount).sum::<u128>();
             let reserved = |a| self.reserved.get(&(g, a)).copied().unwrap_or_default();
-            let covered = stated.iter().all(|&(a, amount)| amount <= reserved(a));
-            if !adds_up || !covered || claims.is_empty() {
+            let mut charges: Vec<(u8, u128)> =
+                stated.iter().map(|&(a, amount)| (a, amount.min(reserved(a)))).collect();
+            let keeps_rules = sum <= owed;
+            if sum > owed {
+                self.revoked.entry(g).or_insert(self.settled + 1);
+            }
+            if claims.is_empty() {
                 continue;
             }
-            live.push(g);
-            for (a, amount) in stated {
+            let (own, pay) = (self.own.get_mut(&g).unwrap(), self.gateways.entry(g).or_default());
+            let charged = |charges: &[(u8, u128)]| charges.iter().map(|(_, c)| c).sum::<u128>();
+            let bond = self.bonds.get(&g).copied().unwrap_or_default();
+            let open = owed.saturating_sub(charged(&charges));
+            let is_short = open > *own + *pay + bond;
+            if !keeps_rules || (is_short && charged(&charges) > bond / 4) {
+                charges.clear();
+            }
+            let rest = owed - charged(&charges);
+            let from_own = rest.min(*own);
+            let from_pay = (rest - from_own).min(*pay);
+            *own -= from_own;
+            *pay -= from_pay;
+            let from_bond = (rest - from_own - from_pay).min(bond);
+            let paid = from_own + from_pay + from_bond;
+            if let Some(bond) = self.bonds.get_mut(&g) {
+                *bond -= from_bond;
+                if paid < rest {
+                    self.revoked.entry(g).or_insert(self.settled + 1);
+                }
+            }
+            let money = owed - rest + paid;
+            debited += money;
+            if keeps_rules && paid == rest {
+                live.push(g);
+            }
+            for (a, amount) in charges {
                 *self.reserved.entry((g, a)).or_default() -= amount;
                 *self.spent.entry((g, a)).or_default() += amount;
             }
             for ((_, n), claim) in claims {
-                *earned.entry(*n).or_default() += claim.0;
+                // Small enough for plain arithmetic.
+                let part = (money * claim.0).checked_div(owed).unwrap_or(0);
+                *earned.entry(*n).or_default() += part;
             }
         }
-        let debited: u128 = earned.values().sum();
+        let shared: u128 = earned.values().sum();
         let mut left = debited;
         for (n, d) in earned {
             let gross = d * 6 / 10;
@@ -153,13 +221,15 @@ impl Model {
             left -= gross;
         }
         for &g in &live {
-            let gross = debited * 2 / 10 / live.len() as u128;
+            let gross = shared * 2 / 10 / live.len() as u128;
             let tax = gross.div_ceil(100);
             *self.gateways.entry(g).or_default() += gross - tax;
             self.repair += tax;
             left -= gross;
         }
         self.treasury += left;
+        self.settled += 1;
+        self.return_reserves();
     }
 
     #[track_caller]
@@ -175,6 +245,11 @@ impl Model {
                 assert_eq!(book.balance(Account::Reserved(gateway(g), id)), of(&self.reserved));
                 assert_eq!(state.customers()[&id].spent, of(&self.spent));
             }
+            let own = gateway_account(gateway(g));
+            assert_eq!(book.balance(Account::Available(own)).0, self.own[&g]);
+            let bond = self.bonds.get(&g).copied().unwrap_or_default();
+            assert_eq!(book.balance(Account::Bond(gateway(g))).0, bond);
+            assert_eq!(state.is_gateway(gateway(g)), !self.revoked.contains_key(&g));
             let earned = self.gateways.get(&g).copied().unwrap_or_default();
             assert_eq!(earnings(book, Party::Gateway(gateway(g))), earned);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::frame::{self, FrameError, LEDGER_FRAME_MAX};
+use protocol::ids::PublicKey;
 use protocol::ledger_api::{QueryAnswer, Submission};
 use protocol::price::{Amount, Counters};
 use protocol::refusal::Refusal;
@@ -21,29 +22,35 @@ use tokio_util::sync::CancellationToken;
 use super::disk::{manual_clock, settings};
 use super::world::{EPOCH, PRICES, account, gateway, gateway_key, node, node_key};
 use crate::client::{ClientError, LedgerAddr, LedgerClient};
-use crate::entry::Entry;
+use crate::entry::{Entry, LaneKey};
 use crate::hash::Hash;
-use crate::ledger::{Ledger, RunError};
+use crate::ledger::{Ledger, RunError, Settings};
 use crate::log::{verify_consistency, verify_inclusion};
+use crate::proof::{self, ProofError};
 use crate::server::SEATS_PER_KEY;
 use crate::verify::verify;
 
-struct Network {
-    ledger: LedgerAddr,
-    chain: ChainId,
-    now: Arc<AtomicU64>,
-    gateway: LedgerClient,
-    node: LedgerClient,
+pub(crate) struct Network {
+    pub(crate) ledger: LedgerAddr,
+    pub(crate) chain: ChainId,
+    pub(crate) now: Arc<AtomicU64>,
+    pub(crate) gateway: LedgerClient,
+    pub(crate) node: LedgerClient,
     stop: CancellationToken,
     running: JoinHandle<Result<(), RunError>>,
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Network {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
+        Self::with_witnesses(Vec::new()).await
+    }
+
+    pub(crate) async fn with_witnesses(witnesses: Vec<PublicKey>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (timing, now) = manual_clock();
-        let ledger = Ledger::open_with(settings(folder.path()), timing).await.unwrap();
+        let settings = Settings { witnesses, ..settings(folder.path()) };
+        let ledger = Ledger::open_with(settings, timing).await.unwrap();
         let chain = ledger.chain();
         let addr = LedgerAddr { id: ledger.id(), addr: ledger.addr() };
         let stop = CancellationToken::new();
@@ -56,25 +63,25 @@ impl Network {
             node: LedgerClient::new(node_key(0), addr),
             stop,
             running,
-            _folder: folder,
+            folder,
         }
     }
 
-    async fn pass_epoch(&self) {
+    pub(crate) async fn pass_epoch(&self) {
         self.now.fetch_add(EPOCH, Ordering::SeqCst);
         assert_eq!(self.gateway.submit(Vec::new()).await.unwrap(), Vec::new());
     }
 
-    async fn ask(&self, query: Value) -> Value {
+    pub(crate) async fn ask(&self, query: Value) -> Value {
         self.gateway.query(query).await.unwrap()
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.running.await.unwrap().unwrap();
     }
 
-    fn registration(&self) -> Submission {
+    pub(crate) fn registration(&self) -> Submission {
         let invite = Invite {
             chain: self.chain,
             ledger: self.ledger.id,
@@ -97,13 +104,13 @@ impl Network {
         Submission::Register(Box::new(registration.signed(&node_key(0))))
     }
 
-    fn opening(&self, account: AccountId) -> Submission {
+    pub(crate) fn opening(&self, account: AccountId) -> Submission {
         let opening =
             AccountOpening { chain: self.chain, gateway: gateway(0), account, signature: UNSIGNED };
         Submission::OpenAccount(Box::new(opening.signed(&gateway_key(0))))
     }
 
-    fn reservation(&self, amount: u128) -> Submission {
+    pub(crate) fn reservation(&self, amount: u128) -> Submission {
         let reservation = Reservation {
             chain: self.chain,
             gateway: gateway(0),
@@ -115,7 +122,7 @@ impl Network {
         Submission::Reserve(Box::new(reservation.signed(&gateway_key(0))))
     }
 
-    fn receipt(&self, counters: Counters, price_sheet: [u8; 32]) -> Submission {
+    pub(crate) fn receipt(&self, counters: Counters, price_sheet: [u8; 32]) -> Submission {
         let body = VoucherBody {
             chain: self.chain,
             gateway: gateway(0),
@@ -130,7 +137,7 @@ impl Network {
         Submission::Receipt(Box::new(receipt))
     }
 
-    fn usage(&self, counters: Counters) -> Submission {
+    pub(crate) fn usage(&self, counters: Counters) -> Submission {
         let statement = UsageStatement {
             chain: self.chain,
             gateway: gateway(0),
@@ -185,7 +192,7 @@ async fn traffic_is_settled_paid_and_proved() {
     let want = json!({
         "epoch": 0, "state": "sealed", "opened": super::world::START, "bytes": 990,
         "debited": "1000", "paid": "792", "tax": "8", "treasury": "200", "emission": "0",
-        "void": [],
+        "void": [], "covered": [],
     });
     assert_eq!(epochs["epochs"][0], want);
     assert_eq!(network.ask(total).await, json!({"sum": "1000", "receipts": 1}));
@@ -203,6 +210,7 @@ async fn traffic_is_settled_paid_and_proved() {
     let want = json!({
         "node": node(0), "addr": "127.0.0.1:5000", "zone": "east", "operator": "ann",
         "earned": "594", "immature": "0", "mature": "594", "bytes": 990,
+        "held": "0", "deposit": "0", "withdrawn": "0", "excluded": false, "leaving": false,
     });
     assert_eq!(nodes, json!({"nodes": [want], "next": null}));
 
@@ -217,6 +225,18 @@ async fn check_inclusion(network: &Network, receipt: &Submission) {
     });
     let answer = network.ask(query).await;
     let entry = Entry::Submitted(receipt.clone());
+    let proved = proof::check(answer.clone(), network.chain, network.ledger.id, &[]).unwrap();
+    assert_eq!((&proved.entry, proved.witnesses.len()), (&entry, 0));
+    let lane = LaneKey { gateway: gateway(0), node: node(0), lane: 3 };
+    assert!(proved.is_of(Epoch(0), lane).is_ok());
+    assert!(matches!(proved.is_of(Epoch(1), lane), Err(ProofError::Other)));
+    let mut moved = answer.clone();
+    moved["index"] = json!(0);
+    let moved = proof::check(moved, network.chain, network.ledger.id, &[]);
+    assert!(matches!(moved, Err(ProofError::NotIncluded)));
+    let other = LedgerId(gateway(0).0);
+    let unsigned = proof::check(answer.clone(), network.chain, other, &[]);
+    assert!(matches!(unsigned, Err(ProofError::Checkpoint(_))));
     let root: Hash = serde_json::from_value(answer["root"].clone()).unwrap();
     let proof: Vec<Hash> = serde_json::from_value(answer["proof"].clone()).unwrap();
     let (size, index) = (answer["log_size"].as_u64().unwrap(), answer["index"].as_u64().unwrap());
@@ -253,16 +273,12 @@ async fn check_export(network: &Network) {
 }
 
 #[tokio::test]
-async fn only_gateways_may_query() {
+async fn everybody_may_query() {
     let network = Network::start().await;
-    let refused = |answer| matches!(answer, Err(ClientError::Refused(Refusal::NotPermitted)));
     let stranger = LedgerClient::new(SecretKey::from_seed([99; 32]), network.ledger);
-    assert!(refused(stranger.query(json!({"query": "accounts"})).await));
-    assert!(stranger.chain_info().await.is_ok(), "what everybody may know");
-    network.node.submit(vec![network.registration()]).await.unwrap();
-    assert!(refused(network.node.query(json!({"query": "accounts"})).await));
-    let accounts = network.ask(json!({"query": "accounts"})).await;
+    let accounts = stranger.query(json!({"query": "accounts"})).await.unwrap();
     assert_eq!(accounts["accounts"].as_array().unwrap().len(), 1, "the gateway's own");
+    assert_eq!(network.ask(json!({"query": "accounts"})).await, accounts);
     network.stop().await;
 }
 

@@ -10,9 +10,10 @@ use protocol::{AccountId, ChainId, Epoch, GatewayId, LedgerId, NodeId};
 use super::world::{
     CHAIN, EPOCH, OPENING, PRICES, START, World, account, cosigned, counters, gateway, gateway_key,
     genesis, invite, node, node_key, open, receipt, register, registration, reserve, sequencer,
-    small_world, usage, voucher,
+    small_world, usage, version_1, voucher,
 };
 use crate::account::{Account, BookError, Party};
+use crate::economy::Economy;
 use crate::entry::{Deposit, Entry};
 use crate::epoch::VoidReason;
 use crate::genesis::{Genesis, GenesisError, Params};
@@ -117,6 +118,16 @@ fn a_reserve_is_made_once_and_of_money_that_is_there() {
         Err(Rejection::UnknownAccount(account(9)))
     );
     assert_eq!(world.state().book().balance(held), Amount(600_000));
+}
+
+#[test]
+fn gateways_of_the_genesis_begin_with_a_bond() {
+    let economy = Economy { gateway_bond: Amount(7), ..Economy::NEUTRAL };
+    let world = World::with_economy(2, economy);
+    for g in 0..2 {
+        assert_eq!(world.state().book().balance(Account::Bond(gateway(g))), Amount(7));
+    }
+    assert_eq!(World::new(1).state().book().balance(Account::Bond(gateway(0))), Amount::ZERO);
 }
 
 #[test]
@@ -264,7 +275,8 @@ fn an_epoch_is_settled_to_the_last_atto() {
 
 #[track_caller]
 fn check_void(reserved: u128, stated: Option<u128>, want: &VoidReason) {
-    let mut world = small_world(reserved);
+    let mut world = World::of(version_1(1));
+    world.take(&[register(0), open(0, account(0)), reserve(0, account(0), 1, reserved)]);
     world.pass_epoch();
     world.take(&[receipt(0, 0, 0, 0, counters(990, 1))]);
     world.pass_epoch();
@@ -279,7 +291,7 @@ fn check_void(reserved: u128, stated: Option<u128>, want: &VoidReason) {
 }
 
 #[test]
-fn a_gateway_that_does_not_add_up_has_its_epoch_voided() {
+fn in_a_ledger_of_the_first_version_what_does_not_add_up_is_void() {
     let mismatch = |statements| VoidReason::Mismatch {
         statements: Amount(statements),
         receipts: Amount(1000),
@@ -296,7 +308,16 @@ fn a_gateway_that_does_not_add_up_has_its_epoch_voided() {
 fn amounts_beyond_counting_void_an_epoch_and_nothing_else() {
     let prices = Prices { put_bytes: u64::MAX, get_bytes: u64::MAX, ..PRICES };
     let params = Params::for_epoch(EPOCH, OPENING);
-    let dear = Genesis::new(CHAIN, &sequencer(), vec![gateway(0)], START, params, prices).unwrap();
+    let dear = Genesis::new(
+        CHAIN,
+        &sequencer(),
+        vec![gateway(0)],
+        START,
+        params,
+        Economy::NEUTRAL,
+        prices,
+    )
+    .unwrap();
     let sheet = dear.price_sheet().sheet.id();
     let mut world = World::of(dear);
     world.take(&[register(0), register(1)]);
@@ -356,7 +377,8 @@ fn a_genesis_must_make_sense() {
     let params = Params::for_epoch(EPOCH, OPENING);
     let begin = |params: &Params, gateways: Vec<GatewayId>| {
         let prices = PRICES;
-        Genesis::new(CHAIN, &sequencer(), gateways, 0, params.clone(), prices).map(|_| ())
+        Genesis::new(CHAIN, &sequencer(), gateways, 0, params.clone(), Economy::NEUTRAL, prices)
+            .map(|_| ())
     };
     assert_eq!(begin(&params, vec![gateway(0), gateway(0)]), Ok(()), "named twice, listed once");
     let mut wrong = params.clone();
@@ -372,6 +394,16 @@ fn a_genesis_must_make_sense() {
     neutral[0] = 1;
     let weak = GatewayId(neutral);
     assert!(matches!(begin(&params, vec![weak]), Err(GenesisError::Key(_))));
+    // With a bond, what can be diverted must be less than what it costs.
+    let mut generous = params.clone();
+    (generous.rho_resource, generous.rho_chain) = (7000, 1000);
+    assert_eq!(begin(&generous, vec![]), Ok(()));
+    let bonded = Economy { gateway_bond: Amount(7), ..Economy::NEUTRAL };
+    let begin =
+        |params| Genesis::new(CHAIN, &sequencer(), vec![], 0, params, bonded.clone(), PRICES);
+    assert!(matches!(begin(generous.clone()), Err(GenesisError::Economy(_))));
+    (generous.rho_meta, generous.rho_chain) = (1000, 2000);
+    assert!(begin(generous).is_ok());
     let mut other = genesis(1, params);
     other.prices.put_bytes += 1;
     assert_eq!(other.check(), Err(GenesisError::Prices));

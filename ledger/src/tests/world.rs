@@ -4,13 +4,14 @@ use protocol::ledger_api::Submission;
 use protocol::price::{Amount, Counters, Prices};
 use protocol::registration::{Invite, Registration};
 use protocol::statement::{
-    AccountOpening, Reservation, Revision, TransferId, UNSIGNED, UsageStatement,
+    AccountOpening, Release, Reservation, Revision, TransferId, UNSIGNED, UsageStatement,
 };
 use protocol::voucher::{Receipt, VoucherBody};
 use protocol::{AccountId, ChainId, Epoch, GatewayId, LedgerId, NodeId, SecretKey};
 
 use crate::block::Block;
 use crate::chain::{Chain, Source};
+use crate::economy::Economy;
 use crate::entry::Entry;
 use crate::export::{block_line, genesis_line};
 use crate::genesis::{Genesis, Params};
@@ -64,8 +65,18 @@ pub(crate) fn counters(put: u64, operations: u64) -> Counters {
 }
 
 pub(crate) fn genesis(gateways: u8, params: Params) -> Genesis {
+    genesis_with(gateways, params, Economy::NEUTRAL)
+}
+
+pub(crate) fn genesis_with(gateways: u8, params: Params, economy: Economy) -> Genesis {
     let gateways = (0..gateways).map(gateway).collect();
-    Genesis::new(CHAIN, &sequencer(), gateways, START, params, PRICES).unwrap()
+    Genesis::new(CHAIN, &sequencer(), gateways, START, params, economy, PRICES).unwrap()
+}
+
+/// A genesis from before there was an economy.
+pub(crate) fn version_1(gateways: u8) -> Genesis {
+    let genesis = genesis(gateways, Params::for_epoch(EPOCH, OPENING));
+    Genesis { validators: Vec::new(), economy: None, ..genesis }
 }
 
 pub(crate) fn invite(nonce: u8) -> Invite {
@@ -103,6 +114,18 @@ pub(crate) fn open(g: u8, account: AccountId) -> Entry {
     let opening =
         AccountOpening { chain: CHAIN, gateway: gateway(g), account, signature: UNSIGNED };
     Entry::Submitted(Submission::OpenAccount(Box::new(opening.signed(&gateway_key(g)))))
+}
+
+pub(crate) fn release(g: u8, account: AccountId, id: u8, amount: u128) -> Entry {
+    let release = Release {
+        chain: CHAIN,
+        gateway: gateway(g),
+        account,
+        id: TransferId([id; 16]),
+        amount: Amount(amount),
+        signature: UNSIGNED,
+    };
+    Entry::Submitted(Submission::Release(Box::new(release.signed(&gateway_key(g)))))
 }
 
 pub(crate) fn reserve(g: u8, account: AccountId, id: u8, amount: u128) -> Entry {
@@ -167,6 +190,10 @@ impl World {
 
     pub(crate) fn with(gateways: u8, params: Params) -> Self {
         Self::of(genesis(gateways, params))
+    }
+
+    pub(crate) fn with_economy(gateways: u8, economy: Economy) -> Self {
+        Self::of(genesis_with(gateways, Params::for_epoch(EPOCH, OPENING), economy))
     }
 
     pub(crate) fn of(genesis: Genesis) -> Self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use protocol::SecretKey;
 use protocol::frame::{self, FrameError, LEDGER_FRAME_MAX};
-use protocol::ledger_api::{ChainInfo, LedgerRequest, Outcomes, Submission};
+use protocol::ledger_api::{ChainInfo, LedgerRequest, Outcomes, QueryAnswer, Submission};
 use protocol::quic::{self, DialError};
 use protocol::wire::Wire;
 use quinn::{Connection, Endpoint};
@@ -55,6 +55,11 @@ impl LedgerClient {
     /// Brings entries to the ledger.
     pub async fn submit(&mut self, entries: Vec<Submission>) -> Result<Outcomes, LedgerError> {
         self.ask(&LedgerRequest::Submit(entries)).await
+    }
+
+    /// Asks a question in JSON.
+    pub async fn query(&mut self, query: serde_json::Value) -> Result<QueryAnswer, LedgerError> {
+        self.ask(&LedgerRequest::Query(query.to_string().into_bytes())).await
     }
 
     /// Says goodbye, so that the ledger need not wait for silence.

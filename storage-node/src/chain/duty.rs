@@ -1,7 +1,8 @@
 //! What the node owes to itself on the ledger: to be registered under the
-//! address where it can be dialled, and to claim what its receipts are worth.
+//! address where it can be dialled, to claim what its receipts are worth, and to
+//! refute claims that it lost something.
 //!
-//! Both are tried again at each poll until the ledger has them; the ledger
+//! All are tried again at each poll until the ledger has them; the ledger
 //! takes the same thing twice without harm.
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use protocol::voucher::Voucher;
 use protocol::{NodeId, SecretKey};
 
 use crate::Inner;
+use crate::chain::claims::Claims;
 use crate::chain::client::{LedgerClient, LedgerError};
 use crate::chain::view::View;
 use crate::lanes::Lanes;
@@ -51,6 +53,7 @@ pub(crate) struct Duty {
     invite: Option<Invite>,
     lanes: Arc<Lanes>,
     metrics: Arc<Metrics>,
+    claims: Claims,
     /// Why we are not registered, as it stands in the log already.
     unregistered: Option<String>,
 }
@@ -63,6 +66,7 @@ impl Duty {
             invite: node.invite.clone(),
             lanes: node.lanes.clone(),
             metrics: node.metrics.clone(),
+            claims: Claims::new(node.presence.node, node.store.clone(), node.metrics.clone()),
             unregistered: None,
         }
     }
@@ -74,7 +78,8 @@ impl Duty {
         ledger: &mut LedgerClient,
     ) -> Result<(), LedgerError> {
         self.register(view, ledger).await?;
-        self.claim(view, ledger).await
+        self.claim(view, ledger).await?;
+        self.claims.answer(view, ledger).await
     }
 
     async fn register(

@@ -4,6 +4,7 @@
 //! One loop around pure decisions. While the ledger is away the node serves
 //! those it knew last; the log says so once, and once when the ledger is back.
 
+mod claims;
 mod client;
 mod duty;
 pub(crate) mod view;

@@ -1,5 +1,6 @@
 //! What the node knows of the network: the ledger's last answer, and the price
-//! sheets it has seen. Kept in the folder, so that a node that starts while the
+//! sheets it has seen. An epoch has the sheet that the ledger names for it; one
+//! of which it names none may have any sheet that held for it. Kept in the folder, so that a node that starts while the
 //! ledger is away serves as before.
 //!
 //! ```text
@@ -48,19 +49,23 @@ impl View {
         info: ChainInfo,
         ledger: LedgerId,
     ) -> Result<Self, NotBelieved> {
-        if info.ledger != ledger || info.prices.sheet.chain != info.chain {
+        if info.ledger != ledger {
             return Err(NotBelieved::Ledger);
         }
-        let known = before.is_some_and(|view| view.info.prices == info.prices);
-        if !known {
-            info.prices.verify(ledger).map_err(|_| NotBelieved::Prices)?;
-        }
         let mut sheets = before.map(|view| view.sheets.clone()).unwrap_or_default();
-        sheets.retain(|sheet| *sheet != info.prices);
-        sheets.push(info.prices.clone());
-        if sheets.len() > SHEETS_MAX {
-            sheets.remove(0);
+        for told in info.sheets.iter().chain([&info.prices]) {
+            if told.sheet.chain != info.chain {
+                return Err(NotBelieved::Ledger);
+            }
+            // What is known was verified when it came.
+            match sheets.iter().position(|known| known == told) {
+                Some(place) => drop(sheets.remove(place)),
+                None => told.verify(ledger).map_err(|_| NotBelieved::Prices)?,
+            }
+            sheets.push(told.clone());
         }
+        let surplus = sheets.len().saturating_sub(SHEETS_MAX);
+        sheets.drain(..surplus);
         Ok(Self { info, sheets })
     }
 
@@ -74,10 +79,13 @@ impl View {
         epoch == self.info.open || self.info.taking_receipts.contains(&epoch)
     }
 
-    /// The prices of the sheet with this id, if it holds in `epoch`.
+    /// The prices of the sheet with this id, if it is that of `epoch`.
     pub fn prices(&self, sheet: &[u8; 32], epoch: Epoch) -> Option<&Prices> {
-        let found = self.sheets.iter().rev().find(|known| known.sheet.id() == *sheet)?;
-        (found.sheet.from..found.sheet.until).contains(&epoch.0).then_some(&found.sheet.prices)
+        let found = match self.info.prices_of(epoch) {
+            Some(told) => Some(told).filter(|told| told.sheet.id() == *sheet),
+            None => self.sheets.iter().rev().find(|known| known.sheet.id() == *sheet),
+        };
+        found.map(|found| &found.sheet).filter(|found| found.holds_for(epoch)).map(|f| &f.prices)
     }
 
     /// Reads the view that was kept in `folder`, if there is a sound one.
@@ -133,6 +141,9 @@ pub(crate) mod tests {
             prices: PriceSheet { chain, from: 0, until: 100, prices }.signed(&ledger()),
             gateways: vec![gateway],
             nodes: Vec::new(),
+            sheets: Vec::new(),
+            curve: None,
+            excluded: Vec::new(),
         }
     }
 
@@ -150,6 +161,28 @@ pub(crate) mod tests {
         let folder = tempfile::tempdir().unwrap();
         second.save(folder.path()).unwrap();
         assert_eq!(View::load(folder.path()).unwrap(), Some(second));
+    }
+
+    #[test]
+    fn each_epoch_has_the_sheet_that_the_ledger_names_for_it() {
+        let gateway = GatewayId([1; 32]);
+        let id = ledger().public().into();
+        let mut told = info(gateway, 1);
+        let dearer = Prices { put_bytes: 5, ..Prices::default() };
+        let sheet = PriceSheet { chain: told.chain, from: 7, until: 9, prices: dearer };
+        let old = told.prices.clone();
+        told.prices = sheet.signed(&ledger());
+        told.sheets = vec![old.clone(), told.prices.clone()];
+        let view = View::after(None, told.clone(), id).unwrap();
+        let (old, new) = (old.sheet.id(), told.prices.sheet.id());
+        let price = |sheet: &[u8; 32], epoch| view.prices(sheet, Epoch(epoch)).map(|p| p.put_bytes);
+        assert_eq!((price(&old, 6), price(&new, 6)), (Some(1), None), "the closed epoch");
+        assert_eq!((price(&old, 7), price(&new, 7)), (None, Some(5)), "the open epoch");
+        assert_eq!((price(&old, 9), price(&new, 9)), (Some(1), None), "when it expired");
+
+        let mut forged = told;
+        forged.sheets[0].sheet.prices.put_bytes = 0;
+        assert_eq!(View::after(Some(&view), forged, id), Err(NotBelieved::Prices));
     }
 
     #[test]

@@ -4,8 +4,10 @@
 pub(crate) mod body;
 pub(crate) mod delete;
 pub(crate) mod get;
+pub(crate) mod list;
 pub(crate) mod prove;
 pub(crate) mod put;
+pub(crate) mod standing;
 pub(crate) mod status;
 pub(crate) mod stream;
 pub(crate) mod voucher;
@@ -31,7 +33,7 @@ pub(crate) enum Failure {
     Voucher(#[from] NotTaken),
     /// In the middle of an answer. It is cut off, never ended cleanly.
     #[error("cut off: {0}")]
-    Cut(Refusal),
+    Cut(Box<Failure>),
     /// The peer or the connection broke off.
     #[error(transparent)]
     Broken(#[from] FrameError),
@@ -57,14 +59,29 @@ impl Failure {
 
     /// In the middle of an answer, a reason can only cut it off.
     pub fn cut(self) -> Self {
-        self.refusal().map_or(self, Self::Cut)
+        if self.refusal().is_some() { Self::Cut(Box::new(self)) } else { self }
+    }
+
+    /// The same, if an answer has begun.
+    pub fn cut_if(self, begun: bool) -> Self {
+        if begun { self.cut() } else { self }
     }
 
     /// The number that resets the stream.
     pub fn reset_code(&self) -> u32 {
         match self {
-            Self::Cut(refusal) => u32::from(refusal.code()),
+            Self::Cut(why) => why.refusal().map_or(0, |refusal| u32::from(refusal.code())),
             _ => 0,
+        }
+    }
+
+    /// Whether whoever runs the node should look at its disk.
+    pub fn is_fault(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_fault(),
+            Self::Voucher(error) => matches!(error, NotTaken::NotKept(_)),
+            Self::Cut(why) => why.is_fault(),
+            Self::Refused(_) | Self::Broken(_) | Self::Stalled => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Stores a shard. The network fills one buffer while a blocking thread hashes
 //! and writes the other, so that a stream holds at most two. A shard that fits
-//! one buffer costs one trip to a blocking thread for everything: hash, write,
-//! sync, rename, sync.
+//! one buffer costs one trip to a blocking thread for everything: it is hashed
+//! there, and its buffer goes on to the disk with those of others.
 //!
 //! A body may come as slowly as somebody far away sends it. A put that waits has
 //! written what came and holds no buffer, so that it keeps nobody from working.
@@ -38,7 +38,7 @@ pub(crate) async fn run(
     if !node.lanes.has_credit(peer.gateway, node.chain.open_epoch()) {
         return Err(Failure::Refused(Refusal::CreditExceeded));
     }
-    let writer = node.store.put(shard, max_len)?;
+    let writer = node.store.put(peer.gateway, shard, max_len)?;
 
     let (pipeline, last) = receive(turn, stream, writer, max_len).await?;
     let PutTrailer { len, root } = stream.message().await?;
@@ -143,7 +143,7 @@ impl Pipeline {
 
     async fn finish(mut self, last: Vec<u8>, len: u64, root: Root) -> Result<(), StoreError> {
         let (writer, _) = self.idle().await?;
-        blocking(move || writer.finish(&last, len, root)).await
+        blocking(move || writer.finish(last, len, root)).await
     }
 
     async fn idle(&mut self) -> Result<Idle, StoreError> {

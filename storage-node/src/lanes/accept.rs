@@ -29,7 +29,7 @@ impl NotTaken {
     pub fn refusal(&self) -> Refusal {
         match self {
             Self::Epoch => Refusal::Closed,
-            Self::NotKept(_) => Refusal::Disk,
+            Self::NotKept(_) => Refusal::Busy,
             Self::PriceSheet | Self::Voucher(_) | Self::Signature(_) => Refusal::BadVoucher,
         }
     }

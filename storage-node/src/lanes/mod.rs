@@ -116,7 +116,7 @@ impl Lanes {
             return Ok(());
         }
         let before = held.map_or(0, |held| held.body.counters.traffic());
-        let added = voucher.body.counters.traffic() - before;
+        let added = voucher.body.counters.traffic().saturating_sub(before);
         book.insert(lane, Held { voucher, claim: Claim::Open });
         self.shelf
             .write(peer, epoch, &book)

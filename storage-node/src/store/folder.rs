@@ -6,12 +6,17 @@
 //! DIR/node.key          the node's identity (0600)
 //! DIR/superblock.json   format, node, incarnation, network
 //! DIR/chain             what the ledger said last
-//! DIR/shards/ incoming/ lanes/
+//! DIR/volumes/marker     the store id that the superblock must name too
+//! DIR/lanes/
 //! ```
 //!
-//! The superblock is written last when a folder is made, so a folder either is
-//! a node's or is refused. A wiped folder becomes a new incarnation: what the
-//! old one held is lost, and must not be believed to be here.
+//! The superblock is written last when a folder is made, so a folder either is a
+//! node's or is refused. A wiped folder becomes a new incarnation: what the old
+//! one held is lost, and must not be believed to be here. So does a folder whose
+//! volumes are gone, or are not those that it was made with, such as a disk that
+//! is not mounted: what is found in their place is put aside, never removed.
+//!
+//! Format 1 had a file for each shard and no volumes (`store::import`).
 //!
 //! Nothing is changed in a folder before it is known to be ours.
 
@@ -27,9 +32,11 @@ use protocol::{ChainId, Incarnation, LedgerId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::OpenError;
+use crate::store::create_folder;
+use crate::store::format::StoreId;
 
 /// The version of the folder's layout.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// What may lie in a folder that is to become a node's: the start of an earlier
 /// attempt, and what a fresh file system holds.
@@ -43,11 +50,33 @@ pub(crate) struct Superblock {
     pub format: u32,
     pub node: NodeId,
     pub incarnation: Incarnation,
+    /// The store id of the volumes, a secret; none in format 1.
+    #[serde(default, with = "store_id")]
+    pub volumes: Option<StoreId>,
     /// The network; known after the first contact with its ledger, or from an
     /// invite.
     pub chain: Option<ChainId>,
     pub ledger: Option<LedgerId>,
     pub ledger_addr: Option<SocketAddr>,
+}
+
+mod store_id {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::store::format::StoreId;
+
+    pub fn serialize<S: Serializer>(id: &Option<StoreId>, to: S) -> Result<S::Ok, S::Error> {
+        id.map(|id| hex::encode(id.0)).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<StoreId>, D::Error> {
+        let parse = |text: String| {
+            let mut id = [0; 16];
+            hex::decode_to_slice(text, &mut id).map_err(serde::de::Error::custom)?;
+            Ok(StoreId(id))
+        };
+        Option::<String>::deserialize(from)?.map(parse).transpose()
+    }
 }
 
 /// The one field that every version has.
@@ -62,6 +91,7 @@ pub(crate) struct Folder {
     pub path: PathBuf,
     pub key: SecretKey,
     pub superblock: Superblock,
+    pub store: StoreId,
     _lock: File,
 }
 
@@ -72,23 +102,14 @@ impl Folder {
         // Before the lock, so that a folder that is not ours stays as it is.
         read_superblock(path)?;
         let lock = lock(path)?;
-        let (key, superblock) = match read_superblock(path)? {
-            Some(superblock) => (known_key(path, &superblock)?, superblock),
-            None => {
-                let key = SecretKey::load_or_create(&key_path(path))?;
-                let superblock = Superblock {
-                    format: FORMAT,
-                    node: key.public().into(),
-                    incarnation: Incarnation(random()),
-                    chain: None,
-                    ledger: None,
-                    ledger_addr: None,
-                };
-                write_superblock(path, &superblock).map_err(failed(path))?;
-                (key, superblock)
-            }
+        let known = read_superblock(path)?;
+        let key = match &known {
+            Some(superblock) => known_key(path, superblock)?,
+            None => SecretKey::load_or_create(&key_path(path))?,
         };
-        Ok(Self { path: path.into(), key, superblock, _lock: lock })
+        let (superblock, store) =
+            with_volumes(path, known, key.public().into()).map_err(failed(path))?;
+        Ok(Self { path: path.into(), key, superblock, store, _lock: lock })
     }
 
     /// Remembers the network. Changes nothing if it is known.
@@ -99,6 +120,66 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// The superblock of a folder whose volumes are those that it was made with.
+fn with_volumes(
+    path: &Path,
+    known: Option<Superblock>,
+    node: NodeId,
+) -> io::Result<(Superblock, StoreId)> {
+    let found = read_marker(path)?;
+    if let Some(superblock) = &known
+        && let Some(store) = superblock.volumes.filter(|store| found == Some(*store))
+    {
+        return Ok((superblock.clone(), store));
+    }
+    put_aside(path)?;
+    let store = StoreId(random());
+    // Format 1 had no volumes that could be gone.
+    let is_new_life = known.as_ref().is_some_and(|known| known.volumes.is_some());
+    let mut superblock = known.unwrap_or(Superblock {
+        format: FORMAT,
+        node,
+        incarnation: Incarnation(random()),
+        volumes: None,
+        chain: None,
+        ledger: None,
+        ledger_addr: None,
+    });
+    if is_new_life {
+        tracing::warn!(path = %path.display(), "this folder begins a new life, without shards");
+        superblock.incarnation = Incarnation(random());
+    }
+    (superblock.format, superblock.volumes) = (FORMAT, Some(store));
+    // The superblock last: until it is there, the folder is what it was.
+    create_folder(&volumes_path(path))?;
+    write_private(&marker_path(path), format!("{}\n", hex::encode(store.0)).as_bytes())?;
+    File::open(path)?.sync_all()?;
+    write_superblock(path, &superblock)?;
+    Ok((superblock, store))
+}
+
+/// The store id beside the volumes, if there is one.
+fn read_marker(path: &Path) -> io::Result<Option<StoreId>> {
+    let text = match fs::read_to_string(marker_path(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(None),
+        other => other?,
+    };
+    let mut id = [0; 16];
+    Ok(hex::decode_to_slice(text.trim_end(), &mut id).is_ok().then_some(StoreId(id)))
+}
+
+/// Gives volumes that are not ours another name.
+fn put_aside(path: &Path) -> io::Result<()> {
+    let volumes = volumes_path(path);
+    if volumes.exists() && !is_begun(&volumes) {
+        let aside = path.join(format!("volumes.aside-{}", hex::encode(random::<4>())));
+        tracing::warn!(to = %aside.display(), "volumes that are not this folder's are put aside");
+        fs::rename(&volumes, aside)?;
+    }
+    Ok(())
 }
 
 /// The identity of the folder in `path`; makes the key, and nothing else, if
@@ -158,12 +239,23 @@ fn read_superblock(path: &Path) -> Result<Option<Superblock>, OpenError> {
 fn check_empty(path: &Path) -> Result<(), OpenError> {
     for entry in fs::read_dir(path).map_err(failed(path))? {
         let name = entry.map_err(failed(path))?.file_name();
+        if name == OsStr::new("volumes") && is_begun(&volumes_path(path)) {
+            continue;
+        }
         if !HARMLESS.iter().any(|harmless| name == OsStr::new(harmless)) {
             let entry = name.to_string_lossy().into_owned();
             return Err(OpenError::Foreign { path: path.into(), entry });
         }
     }
     Ok(())
+}
+
+/// Whether a folder of volumes holds none yet.
+fn is_begun(volumes: &Path) -> bool {
+    let begun = ["marker", "marker.incoming", "index.redb"];
+    let is_begun = |name: &OsStr| begun.iter().any(|begun| name == OsStr::new(begun));
+    fs::read_dir(volumes)
+        .is_ok_and(|mut names| names.all(|one| one.is_ok_and(|one| is_begun(&one.file_name()))))
 }
 
 fn known_key(path: &Path, superblock: &Superblock) -> Result<SecretKey, OpenError> {
@@ -182,6 +274,15 @@ fn write_superblock(path: &Path, superblock: &Superblock) -> io::Result<()> {
 
 fn superblock_path(path: &Path) -> PathBuf {
     path.join("superblock.json")
+}
+
+/// Where the volumes lie.
+pub(crate) fn volumes_path(path: &Path) -> PathBuf {
+    path.join("volumes")
+}
+
+fn marker_path(path: &Path) -> PathBuf {
+    volumes_path(path).join("marker")
 }
 
 fn key_path(path: &Path) -> PathBuf {
@@ -243,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_foreign_newer_or_spoilt_folder_is_named_and_left_alone() {
-        let newer = r#"{"format": 2, "volumes": []}"#;
+        let newer = r#"{"format": 3, "volumes": []}"#;
         for (name, content, cause) in [
             ("photo.jpg", "cat", "holds \"photo.jpg\""),
             ("superblock.json", newer, "newer version"),
@@ -257,6 +358,78 @@ mod tests {
             assert!(error.contains(cause), "{error}");
             assert_eq!(snapshot(root.path()), before, "{name}");
         }
+    }
+
+    #[test]
+    fn a_folder_without_its_volumes_begins_another_life() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path();
+        let first = Folder::open(path).unwrap();
+        let (node, life, store) =
+            (first.superblock.node, first.superblock.incarnation, first.store);
+        assert_eq!(first.superblock.volumes, Some(store));
+        drop(first);
+        fs::write(path.join("volumes/00000001.vol"), "shards").unwrap();
+        let same = Folder::open(path).unwrap();
+        assert_eq!((same.superblock.incarnation, same.store), (life, store));
+        drop(same);
+
+        // A disk that is not mounted, with its mount point there or not.
+        fs::rename(path.join("volumes"), path.join("unmounted")).unwrap();
+        for is_there in [false, true] {
+            if is_there {
+                fs::remove_dir_all(path.join("volumes")).unwrap();
+                fs::create_dir(path.join("volumes")).unwrap();
+            }
+            let opened = Folder::open(path).unwrap();
+            assert_eq!(opened.superblock.node, node);
+            assert!(opened.superblock.incarnation != life && opened.store != store);
+        }
+
+        // Volumes of another life that come back are put aside, and kept.
+        fs::remove_dir_all(path.join("volumes")).unwrap();
+        fs::rename(path.join("unmounted"), path.join("volumes")).unwrap();
+        let opened = Folder::open(path).unwrap();
+        assert!(opened.superblock.incarnation != life && opened.store != store);
+        assert!(!path.join("volumes/00000001.vol").exists());
+        let aside = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        let aside = aside.filter(|path| path.join("00000001.vol").exists());
+        assert_eq!(aside.count(), 1);
+    }
+
+    #[test]
+    fn a_folder_of_format_1_keeps_its_life() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path();
+        let key = SecretKey::load_or_create(&key_path(path)).unwrap();
+        let node = NodeId::from(key.public());
+        let old = format!(
+            r#"{{"format": 1, "node": "{node}", "incarnation": "{}", "chain": null,
+                "ledger": null, "ledger_addr": null}}"#,
+            "07".repeat(16),
+        );
+        fs::write(superblock_path(path), &old).unwrap();
+        assert_eq!(identity(path).unwrap(), node);
+        let opened = Folder::open(path).unwrap();
+        let superblock = opened.superblock.clone();
+        assert_eq!(superblock.incarnation, Incarnation([7; 16]));
+        assert_eq!((superblock.format, superblock.volumes), (2, Some(opened.store)));
+        drop(opened);
+        assert_eq!(Folder::open(path).unwrap().superblock, superblock);
+
+        // A crash between the marker and the superblock.
+        fs::write(superblock_path(path), &old).unwrap();
+        let again = Folder::open(path).unwrap();
+        assert_eq!(again.superblock.incarnation, Incarnation([7; 16]));
+        assert_eq!(read_marker(path).unwrap(), Some(again.store));
+    }
+
+    #[test]
+    fn the_store_id_is_not_shown() {
+        let superblock = Folder::open(tempfile::tempdir().unwrap().path()).unwrap().superblock;
+        let id = hex::encode(superblock.volumes.unwrap().0);
+        assert!(!format!("{superblock:?}").contains(&id));
+        assert!(serde_json::to_string(&superblock).unwrap().contains(&id));
     }
 
     #[test]

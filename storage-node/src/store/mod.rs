@@ -1,14 +1,21 @@
-//! Shards on disk: a file for each, durable before anyone hears of it.
+//! Shards on disk: append-only volumes, an index that can be read off them, and
+//! nothing acknowledged before it is durable.
 //!
 //! ```text
-//! DIR/shards/07/07..07-03   a whole, durable shard: 2 hex digits, then its id
-//! DIR/incoming/..           puts under way, removed at the next start
+//! DIR/volumes/00000001.vol   records of shards and tombstones, one after the other
+//! DIR/volumes/index.redb     where each shard lies; made anew if it is lost
+//! DIR/volumes/marker         which life of the folder the volumes belong to
+//!
+//! core     what all share
+//!   writer   puts and deletes        shard, range   reads
+//!   log      group commit            recover        what a crash left
+//!   compact, scrub, keep             work that goes on by itself
+//!     index    ids -> places         volume, format files and bytes      disk
 //! ```
 //!
-//! A shard file appears under its name whole and synced or not at all, so there
-//! is no index to keep and nothing to recover. A name never changes its
-//! content. Names are made of hex digits that we format ourselves; nothing that
-//! a peer sends becomes part of a path.
+//! Nothing in a volume is ever overwritten. An id never changes its content
+//! while it is held. Names of files are numbers that we count ourselves; nothing
+//! that a peer sends becomes part of a path.
 //!
 //! After the first failed sync the store takes no more shards until a restart:
 //! the kernel may have dropped what it could not write, and a second sync would
@@ -18,33 +25,50 @@
 //!
 //! Not here: who may ask (`server`), and what it costs (`lanes`).
 
-mod census;
-pub(crate) mod file;
+mod compact;
+pub(crate) mod core;
+pub(crate) mod disk;
 pub(crate) mod folder;
+pub(crate) mod format;
+pub(crate) mod import;
+mod index;
+mod keep;
+mod log;
 pub(crate) mod range;
 pub(crate) mod record;
+mod recover;
+pub(crate) mod scrub;
+mod shard;
 #[cfg(test)]
 mod tests;
+mod volume;
 pub(crate) mod writer;
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 
+use protocol::message::Held;
 use protocol::refusal::Refusal;
-use protocol::{Root, ShardId};
+use protocol::{GatewayId, Root, ShardId};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use self::file::ShardFile;
+use self::core::{Clock, Core, Limits, Room};
+use self::disk::Disk;
+use self::format::StoreId;
+use self::index::Index;
+use self::index::entry::Entry;
+use self::keep::Keepers;
+use self::log::{Body, Record};
+use self::shard::Shard;
+use self::volume::Volumes;
 use self::writer::Writer;
 
-/// Locks that keep two changes of one name apart; more than the blocking
-/// threads that are busy at once would be of no use.
-const NAME_LOCKS: usize = 64;
+/// The owner of shards that were stored before owners were kept.
+pub(crate) const ANYBODY: GatewayId = GatewayId([0; 32]);
 
 /// Why the store did not do what was asked.
 #[derive(Debug, Error)]
@@ -53,18 +77,26 @@ pub(crate) enum StoreError {
     NotFound,
     #[error("the id is taken by other content")]
     Conflict,
+    #[error("the shard was deleted a short while ago")]
+    Forgotten,
+    #[error("the shard belongs to another gateway")]
+    NotOwner,
     #[error("the body has root {got} and {got_len} bytes, not what was promised")]
     WrongRoot { got: Root, got_len: u64 },
+    #[error("the body is longer than was announced")]
+    TooLong,
     #[error("no file handle is left: raise the limit of open files")]
     NoHandle,
     #[error("no space above the reserve")]
     NoSpace,
     #[error("the range lies outside the shard")]
     BadRange,
-    #[error("the file of {0:?} is damaged")]
+    #[error("the record of {0:?} is damaged")]
     Corrupt(ShardId),
     #[error("a sync failed before; nothing is stored until a restart")]
     Failed,
+    #[error("index: {0}")]
+    Index(#[source] redb::Error),
     #[error("disk: {0}")]
     Io(#[source] io::Error),
 }
@@ -81,19 +113,37 @@ impl From<io::Error> for StoreError {
     }
 }
 
+impl From<StoreError> for io::Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Io(error) => error,
+            other => Self::other(other),
+        }
+    }
+}
+
 impl StoreError {
     /// What the gateway is told.
     pub fn refusal(&self) -> Refusal {
         match self {
             Self::NotFound => Refusal::NotFound,
             Self::Conflict => Refusal::Conflict,
+            Self::Forgotten => Refusal::Forgotten,
+            Self::NotOwner => Refusal::NotOwner,
             Self::WrongRoot { .. } => Refusal::WrongRoot,
-            // Nothing is wrong with the disk, nor with what it holds.
-            Self::NoHandle => Refusal::Busy,
+            Self::TooLong => Refusal::Malformed,
             Self::NoSpace => Refusal::NoSpace,
             Self::BadRange => Refusal::BadRange,
-            Self::Corrupt(_) | Self::Failed | Self::Io(_) => Refusal::Disk,
+            // The gateway takes the shard for lost and makes it anew elsewhere.
+            Self::Corrupt(_) => Refusal::Disk,
+            // Of the shard this says nothing: it may be read again later.
+            Self::NoHandle | Self::Failed | Self::Index(_) | Self::Io(_) => Refusal::Busy,
         }
+    }
+
+    /// Whether whoever runs the node should look at its disk.
+    pub fn is_fault(&self) -> bool {
+        matches!(self, Self::Corrupt(_) | Self::Failed | Self::Index(_) | Self::Io(_))
     }
 }
 
@@ -102,198 +152,147 @@ impl StoreError {
 pub(crate) struct Stats {
     pub stored: u64,
     pub shards: u64,
+    /// Bytes that will still be taken. Dead bytes are not free before they are
+    /// compacted.
     pub free: u64,
-}
-
-/// How much of the disk a node may use.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Bytes of shards; `None` is the whole disk.
-    pub capacity: Option<u64>,
-    /// Free bytes of the disk that are never used.
-    pub reserve: u64,
+    pub dead: u64,
+    pub tombstones: u64,
+    pub damaged: u64,
 }
 
 /// The shards of one data folder. The folder is locked by its owner.
 #[derive(Debug)]
 pub(crate) struct ShardStore {
-    shards: PathBuf,
-    incoming: PathBuf,
-    limits: Limits,
-    stored: AtomicU64,
-    count: AtomicU64,
-    /// Bytes promised to puts under way.
-    promised: AtomicU64,
-    failed: AtomicBool,
-    /// Subfolders that are known to survive a power cut.
-    durable: Box<[AtomicBool; 256]>,
-    making_folders: Mutex<()>,
-    names: Box<[Mutex<()>; NAME_LOCKS]>,
+    core: Arc<Core>,
+    /// `None` in tests that do one step after the other.
+    keepers: Option<Keepers>,
 }
 
 impl ShardStore {
-    /// Opens the shards under `folder`: counts them and removes what a crash
-    /// left half-written.
-    pub fn open(folder: &Path, limits: Limits) -> io::Result<Arc<Self>> {
-        let (shards, incoming) = (folder.join("shards"), folder.join("incoming"));
-        for path in [&shards, &incoming] {
-            create_folder(path)?;
-        }
-        File::open(folder)?.sync_all()?;
-        let left = census::remove_files(&incoming)?;
-        let census = census::count(&shards)?;
-        tracing::info!(shards = census.shards, bytes = census.bytes, left, "shard store opened");
-        Ok(Arc::new(Self {
-            shards,
-            incoming,
-            limits,
-            stored: AtomicU64::new(census.bytes),
-            count: AtomicU64::new(census.shards),
-            promised: AtomicU64::new(0),
-            failed: AtomicBool::new(false),
-            durable: Box::new([const { AtomicBool::new(false) }; 256]),
-            making_folders: Mutex::new(()),
-            names: Box::new([const { Mutex::new(()) }; NAME_LOCKS]),
-        }))
+    /// Opens the shards on a disk, with threads that commit and look after them.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        store: StoreId,
+        limits: Limits,
+    ) -> Result<Arc<Self>, StoreError> {
+        let core = Self::recover(disk, store, limits, Clock::System)?;
+        let keepers = Keepers::start(&core)?;
+        Ok(Arc::new(Self { core, keepers: Some(keepers) }))
+    }
+
+    fn recover(
+        disk: Arc<dyn Disk>,
+        store: StoreId,
+        limits: Limits,
+        clock: Clock,
+    ) -> Result<Arc<Core>, StoreError> {
+        let (index, is_old) = Index::open(&*disk, &store)?;
+        let core = Core::new(Volumes::new(disk, store), index, limits, clock);
+        let found = recover::run(&core)?;
+        let sums = core.index.sums();
+        tracing::info!(
+            shards = sums.shards,
+            bytes = sums.stored,
+            index = if is_old { "caught up" } else { "made anew" },
+            ?found,
+            "shard store opened"
+        );
+        Ok(Arc::new(core))
     }
 
     /// Starts storing a shard of at most `max_len` bytes.
-    pub fn put(self: &Arc<Self>, shard: ShardId, max_len: u64) -> Result<Writer, StoreError> {
-        self.check_sound()?;
-        let room = Room::take(self, max_len)?;
-        Ok(Writer::new(self.clone(), shard, room))
+    pub fn put(
+        self: &Arc<Self>,
+        owner: GatewayId,
+        shard: ShardId,
+        max_len: u64,
+    ) -> Result<Writer, StoreError> {
+        self.core.check_sound()?;
+        let room = Room::take(&self.core, max_len)?;
+        Ok(Writer::new(self.clone(), owner, shard, max_len, room))
+    }
+
+    /// Starts taking in a shard of nobody in particular that is on this disk
+    /// already: its file goes when it is stored, so it needs no room.
+    fn take_in(self: &Arc<Self>, shard: ShardId, len: u64) -> Result<Writer, StoreError> {
+        self.core.check_sound()?;
+        let room = Room::take(&self.core, 0)?;
+        Ok(Writer::new(self.clone(), ANYBODY, shard, len, room))
     }
 
     /// Opens a shard for reading.
-    pub fn open_shard(&self, shard: ShardId) -> Result<ShardFile, StoreError> {
-        ShardFile::open(&self.path(shard), shard)
+    pub fn open_shard(&self, shard: ShardId) -> Result<Shard, StoreError> {
+        self.core.open_shard(shard)
     }
 
-    /// Forgets a shard, durably. Whether it was there.
-    pub fn delete(&self, shard: ShardId) -> Result<bool, StoreError> {
-        self.check_sound()?;
-        let _turn = self.turn(shard);
-        let path = self.path(shard);
-        let len = match fs::symlink_metadata(&path) {
-            Ok(found) => file::shard_len(found.len()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error.into()),
+    /// At most `most` sound shards of `owner` from `from` on, in order of id.
+    pub fn list(
+        &self,
+        owner: GatewayId,
+        from: ShardId,
+        most: usize,
+    ) -> Result<Vec<Held>, StoreError> {
+        let wanted = |entry: &Entry| {
+            entry.is_shard()
+                && !entry.is_damaged
+                && (entry.owner == owner || entry.owner == ANYBODY)
         };
-        let folder = File::open(self.subfolder(shard))?;
-        fs::remove_file(&path)?;
-        // A damaged file was not counted.
-        if let Some(len) = len {
-            self.stored.fetch_sub(len, Ordering::Relaxed);
-            self.count.fetch_sub(1, Ordering::Relaxed);
-        }
-        self.sync(|| folder.sync_all())?;
-        Ok(true)
+        let page = self.core.index.page(from, most, wanted)?;
+        let held = |(shard, Entry { len, root, .. })| Held { shard, len, root };
+        Ok(page.into_iter().map(held).collect())
     }
 
     /// How much is held, and how much more will be taken.
     pub fn stats(&self) -> Stats {
+        let sums = self.core.index.sums();
         Stats {
-            stored: self.stored.load(Ordering::Relaxed),
-            shards: self.count.load(Ordering::Relaxed),
-            free: self
-                .available()
-                .unwrap_or(0)
-                .saturating_sub(self.promised.load(Ordering::Relaxed)),
+            stored: sums.stored,
+            shards: sums.shards,
+            free: self.core.free(),
+            dead: self.core.index.dead(),
+            tombstones: sums.tombstones,
+            damaged: sums.damaged,
         }
     }
 
     /// Whether a sync failed since the start.
     pub fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
+        self.core.has_failed()
     }
 
-    /// Takes no more shards from now on.
-    pub fn fail(&self, error: &io::Error) {
-        if !self.failed.swap(true, Ordering::AcqRel) {
-            tracing::error!(%error, "a sync failed: no more shards are taken until a restart");
+    /// Reads and verifies every record now.
+    pub fn scrub(&self) -> Result<scrub::Scrubbed, StoreError> {
+        scrub::all(&self.core)
+    }
+
+    /// Has a record committed together with others.
+    fn write(&self, record: Record) -> Result<(), StoreError> {
+        match &self.keepers {
+            Some(keepers) => keepers.write(record),
+            None => self.core.write(record),
         }
     }
+}
 
-    fn check_sound(&self) -> Result<(), StoreError> {
-        if self.has_failed() { Err(StoreError::Failed) } else { Ok(()) }
-    }
-
-    /// Runs one sync, the only thing whose failure is never forgotten, and
-    /// nothing else: a folder is opened before it is changed. If that fails,
-    /// nothing has happened yet, and the store is as sound as before.
-    fn sync(&self, sync: impl FnOnce() -> io::Result<()>) -> Result<(), StoreError> {
-        // A put may be under way for long, and others fail meanwhile.
-        self.check_sound()?;
-        sync().map_err(|error| {
-            self.fail(&error);
-            StoreError::Io(error)
-        })
-    }
-
-    /// Bytes that may still be written, those promised to puts included.
-    fn available(&self) -> io::Result<u64> {
-        // Answered from memory by the kernel: cheap enough to ask each time.
-        let disk = rustix::fs::statvfs(&self.shards)?;
-        let disk = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(self.limits.reserve);
-        let stored = self.stored.load(Ordering::Relaxed);
-        let allowed = self.limits.capacity.map_or(u64::MAX, |most| most.saturating_sub(stored));
-        Ok(disk.min(allowed))
-    }
-
-    fn subfolder(&self, shard: ShardId) -> PathBuf {
-        self.shards.join(format!("{:02x}", shard.segment.0[0]))
-    }
-
-    fn path(&self, shard: ShardId) -> PathBuf {
-        self.subfolder(shard).join(shard.to_string())
-    }
-
-    /// Keeps two changes of one name apart. The folder's lock keeps other
-    /// processes away, so this is enough for write-once.
-    fn turn(&self, shard: ShardId) -> std::sync::MutexGuard<'_, ()> {
-        let lock = usize::from(shard.segment.0[1] ^ shard.index) % NAME_LOCKS;
-        // The lock guards a name on disk, which a panic does not spoil.
-        self.names[lock].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes sure that the subfolder of `shard` exists and survives a power cut.
-    fn make_subfolder(&self, shard: ShardId) -> Result<(), StoreError> {
-        let durable = &self.durable[usize::from(shard.segment.0[0])];
-        if durable.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let _turn = self.making_folders.lock().unwrap_or_else(PoisonError::into_inner);
-        let shards = File::open(&self.shards)?;
-        create_folder(&self.subfolder(shard))?;
-        self.sync(|| shards.sync_all())?;
-        durable.store(true, Ordering::Release);
-        Ok(())
+impl Core {
+    /// Commits a record by itself.
+    fn write(&self, record: Record) -> Result<(), StoreError> {
+        let log = match record.body {
+            Body::Here(_) => &self.small,
+            Body::Written(_) => &self.large,
+        };
+        log.commit(self, vec![record]).pop().expect("there is an answer to each record")
     }
 }
 
-/// Room on the disk that a put under way was promised.
-#[derive(Debug)]
-pub(crate) struct Room {
-    store: Arc<ShardStore>,
-    bytes: u64,
-}
-
-impl Room {
-    fn take(store: &Arc<ShardStore>, bytes: u64) -> Result<Self, StoreError> {
-        let available = store.available()?;
-        store
-            .promised
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |promised| {
-                promised.checked_add(bytes).filter(|sum| *sum <= available)
-            })
-            .map_err(|_| StoreError::NoSpace)?;
-        Ok(Self { store: store.clone(), bytes })
-    }
-}
-
-impl Drop for Room {
+impl Drop for ShardStore {
     fn drop(&mut self) {
-        self.store.promised.fetch_sub(self.bytes, Ordering::SeqCst);
+        // Their threads end first.
+        if self.keepers.take().is_some()
+            && let Err(error) = self.core.close()
+        {
+            tracing::warn!(%error, "the store did not close in good order; the next start looks");
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use protocol::ShardId;
 use protocol::message::WINDOW;
 use protocol::tree::GROUP;
 
-use crate::store::file::ShardFile;
+use crate::store::shard::{Shard, unreadable};
 use crate::store::{ShardStore, StoreError};
 
 /// One window: what it is worth, and what goes over the wire.
@@ -24,7 +24,8 @@ pub(crate) struct Window {
 /// A range that is being read.
 #[derive(Debug)]
 pub(crate) struct RangeReader {
-    file: ShardFile,
+    shard: ShardId,
+    open: Shard,
     outboard: Vec<u8>,
     left: Range<u64>,
 }
@@ -32,29 +33,32 @@ pub(crate) struct RangeReader {
 impl RangeReader {
     /// Opens bytes `range` of `shard`.
     pub fn open(store: &ShardStore, shard: ShardId, range: Range<u64>) -> Result<Self, StoreError> {
-        let file = store.open_shard(shard)?;
-        if range.start >= range.end || range.end > file.header.len {
+        let open = store.open_shard(shard)?;
+        if range.start >= range.end || range.end > open.len {
             return Err(StoreError::BadRange);
         }
-        let outboard = file.outboard()?;
-        Ok(Self { file, outboard, left: range })
+        Self::new(shard, open, range)
     }
 
     /// Opens the group number `group` of `shard`.
     pub fn open_group(store: &ShardStore, shard: ShardId, group: u64) -> Result<Self, StoreError> {
-        let file = store.open_shard(shard)?;
+        let open = store.open_shard(shard)?;
         let start = group.checked_mul(GROUP).ok_or(StoreError::BadRange)?;
-        if start >= file.header.len {
+        if start >= open.len {
             return Err(StoreError::BadRange);
         }
-        let left = start..file.header.len.min(start + GROUP);
-        let outboard = file.outboard()?;
-        Ok(Self { file, outboard, left })
+        let left = start..open.len.min(start + GROUP);
+        Self::new(shard, open, left)
+    }
+
+    fn new(shard: ShardId, open: Shard, left: Range<u64>) -> Result<Self, StoreError> {
+        let outboard = open.outboard().map_err(|error| unreadable(shard, error))?;
+        Ok(Self { shard, open, outboard, left })
     }
 
     /// The length of the whole shard.
     pub fn shard_len(&self) -> u64 {
-        self.file.header.len
+        self.open.len
     }
 
     /// Whether all was read.
@@ -66,7 +70,8 @@ impl RangeReader {
     pub fn next(&mut self) -> Result<Window, StoreError> {
         let end = self.left.end.min(self.left.start + WINDOW);
         let window = self.left.start..end;
-        let encoded = self.file.encode(&self.outboard, &window)?;
+        let encoded = self.open.encode(&self.outboard, &window);
+        let encoded = encoded.map_err(|error| unreadable(self.shard, error))?;
         self.left.start = end;
         Ok(Window { payload: window.end - window.start, encoded: Bytes::from(encoded) })
     }

@@ -1,144 +1,179 @@
-//! Stores one shard as its bytes arrive.
+//! Stores one shard as its bytes arrive, and forgets shards.
 //!
 //! ```text
-//! incoming/<random> written -> root compared -> fdatasync -> rename -> fsync of the folder
+//! in one piece:  root compared -> claim -> queue of the small log
+//! in pieces:     space, bytes written into it -> root compared -> claim -> queue
 //! ```
 //!
-//! Only after the last step may anyone be told. A writer that is dropped before
-//! removes what it wrote; after a crash the next start does.
+//! Only what the log has committed is told to anyone. A writer that is dropped
+//! before leaves space that compaction wins back.
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use protocol::keys::random;
 use protocol::tree::TreeHasher;
-use protocol::{Root, ShardId};
+use protocol::{GatewayId, Root, ShardId};
 
-use crate::store::file::{self, HEADER_LEN, ShardFile, ShardHeader};
-use crate::store::{Room, ShardStore, StoreError};
+use crate::store::compact::is_over;
+use crate::store::core::Room;
+use crate::store::format::{HEADER_LEN, Kind, record_len};
+use crate::store::index::Change;
+use crate::store::index::entry::Entry;
+use crate::store::log::{Body, Record};
+use crate::store::volume::Space;
+use crate::store::{ANYBODY, ShardStore, StoreError};
 
 /// A put under way.
 #[derive(Debug)]
 pub(crate) struct Writer {
     store: Arc<ShardStore>,
+    owner: GatewayId,
     shard: ShardId,
+    max_len: u64,
     hasher: TreeHasher,
-    incoming: Option<Incoming>,
+    space: Option<Space>,
     /// Given back when the writer ends, one way or the other.
     _room: Room,
 }
 
-/// A file that goes away unless it is renamed.
-#[derive(Debug)]
-struct Incoming {
-    file: File,
-    path: PathBuf,
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        // After a rename there is nothing left under this name. Any other
-        // failure leaves a file that the next start removes.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
 impl Writer {
-    pub(super) fn new(store: Arc<ShardStore>, shard: ShardId, room: Room) -> Self {
-        Self { store, shard, hasher: TreeHasher::default(), incoming: None, _room: room }
+    pub(super) fn new(
+        store: Arc<ShardStore>,
+        owner: GatewayId,
+        shard: ShardId,
+        max_len: u64,
+        room: Room,
+    ) -> Self {
+        let hasher = TreeHasher::default();
+        Self { store, owner, shard, max_len, hasher, space: None, _room: room }
     }
 
     /// Writes the next bytes of the body.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let at = HEADER_LEN as u64 + self.hasher.len();
+        self.write(bytes)?;
         self.hasher.update(bytes);
-        self.open()?.file.write_all_at(bytes, at)?;
         Ok(())
     }
 
-    /// Writes the last bytes, and stores the shard if it has the promised
-    /// length and root. When this returns, it survives a power cut.
-    pub fn finish(mut self, last: &[u8], len: u64, root: Root) -> Result<(), StoreError> {
-        let at = HEADER_LEN as u64 + self.hasher.len();
-        self.hasher.update(last);
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let at = self.hasher.len();
+        if at + bytes.len() as u64 > self.max_len {
+            return Err(StoreError::TooLong);
+        }
+        if self.space.is_none() {
+            let core = &self.store.core;
+            self.space = Some(core.large.space(core, record_len(self.max_len))?);
+        }
+        if let Some(space) = &self.space {
+            space.volume.file.write_at(space.place + HEADER_LEN as u64 + at, &[bytes])?;
+        }
+        Ok(())
+    }
+
+    /// Takes the last bytes, and stores the shard if it has the promised length
+    /// and root. When this returns, it survives a power cut.
+    pub fn finish(mut self, last: Vec<u8>, len: u64, root: Root) -> Result<(), StoreError> {
+        if self.space.is_some() {
+            self.write(&last)?;
+        }
+        self.hasher.update(&last);
         let got_len = self.hasher.len();
         let (got, outboard) = std::mem::take(&mut self.hasher).finish();
         if (got, got_len) != (root, len) {
             return Err(StoreError::WrongRoot { got, got_len });
         }
-        let header = ShardHeader { shard: self.shard, len, root };
-        let store = self.store.clone();
-        let incoming = self.open()?;
-        incoming.file.write_all_at(last, at)?;
-        incoming.file.write_all_at(&outboard, HEADER_LEN as u64 + len)?;
-        incoming.file.write_all_at(&header.encode(), 0)?;
-        store.sync(|| incoming.file.sync_data())?;
-        store.commit(&incoming.path, &header)
-    }
-
-    fn open(&mut self) -> io::Result<&mut Incoming> {
-        if self.incoming.is_none() {
-            let path = self.store.incoming.join(hex::encode(random::<16>()));
-            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-            self.incoming = Some(Incoming { file, path });
+        if len > self.max_len {
+            return Err(StoreError::TooLong);
         }
-        Ok(self.incoming.as_mut().expect("it was filled just now"))
+        let core = &self.store.core;
+        core.check_sound()?;
+        let (shard, owner) = (self.shard, self.owner);
+        let _claim = core.claim(shard);
+        match self.store.held(shard, owner, len, root)? {
+            // It is in the index, so it is durable.
+            Held::Same => return Ok(()),
+            Held::Damaged => tracing::warn!(?shard, "a damaged shard is replaced by sound bytes"),
+            Held::Nothing => {}
+        }
+        let body = self.space.take().map_or(Body::Here(last), Body::Written);
+        let time_ms = core.clock.now_ms();
+        let kind = Kind::Shard;
+        self.store.write(Record { kind, shard, owner, len, root, time_ms, body, outboard })
     }
 }
 
-impl ShardStore {
-    /// Gives a whole, synced file its name, unless the name is taken.
-    fn commit(&self, incoming: &Path, header: &ShardHeader) -> Result<(), StoreError> {
-        self.make_subfolder(header.shard)?;
-        let _turn = self.turn(header.shard);
-        let path = self.path(header.shard);
-        let folder = File::open(self.subfolder(header.shard))?;
-        let replaced = match self.held(header)? {
-            Held::Nothing => None,
-            Held::Same => {
-                // It may be there since a moment ago, and not durable yet.
-                return self.sync(|| folder.sync_all());
-            }
-            Held::Damaged => {
-                tracing::warn!(shard = ?header.shard, "a damaged shard is replaced by sound bytes");
-                file::shard_len(fs::metadata(&path)?.len())
-            }
-        };
-        fs::rename(incoming, &path)?;
-        if let Some(len) = replaced {
-            self.stored.fetch_sub(len, Ordering::Relaxed);
-            self.count.fetch_sub(1, Ordering::Relaxed);
-        }
-        self.stored.fetch_add(header.len, Ordering::Relaxed);
-        self.count.fetch_add(1, Ordering::Relaxed);
-        // The rename is recorded in the folder, not in the file. Without this
-        // sync the answer could outlive the shard it speaks of.
-        self.sync(|| folder.sync_all())
-    }
-
-    /// What the name of a shard stands for already. Rare, so that it is read
-    /// whole: "stored" must be true of the bytes, not only of the header. And
-    /// only sound bytes can be in conflict with others: a header that differs
-    /// may be one that rotted, and sound bytes must be able to replace it.
-    fn held(&self, header: &ShardHeader) -> Result<Held, StoreError> {
-        match ShardFile::open(&self.path(header.shard), header.shard) {
-            Err(StoreError::NotFound) => Ok(Held::Nothing),
-            Err(StoreError::Corrupt(_)) => Ok(Held::Damaged),
-            Err(error) => Err(error),
-            Ok(file) if !file.is_sound()? => Ok(Held::Damaged),
-            Ok(file) if file.header == *header => Ok(Held::Same),
-            Ok(_) => Err(StoreError::Conflict),
-        }
-    }
-}
-
+/// What an id stands for already.
 enum Held {
     Nothing,
     Same,
     /// Nothing that could be served; its content cannot be told any more.
     Damaged,
+}
+
+impl ShardStore {
+    /// What an id stands for already. Rare, so that it is read whole: "stored"
+    /// must be true of the bytes, not only of the header. And only sound bytes
+    /// can be in conflict with others: sound bytes must be able to replace what
+    /// rotted.
+    fn held(
+        &self,
+        shard: ShardId,
+        owner: GatewayId,
+        len: u64,
+        root: Root,
+    ) -> Result<Held, StoreError> {
+        let Some(entry) = self.core.index.get(shard)? else { return Ok(Held::Nothing) };
+        if entry.is_tombstone {
+            if is_over(&entry, self.core.clock.now_ms()) {
+                return Ok(Held::Nothing);
+            }
+            // Another's is none of ours: else a stranger could block an id.
+            let is_ours = entry.owner == owner || entry.owner == ANYBODY;
+            return if is_ours { Err(StoreError::Forgotten) } else { Ok(Held::Nothing) };
+        }
+        let is_sound = !entry.is_damaged
+            && match self.core.open_entry(shard, &entry) {
+                Ok(held) => held.is_sound()?,
+                Err(StoreError::Corrupt(_)) => false,
+                Err(error) => return Err(error),
+            };
+        match is_sound {
+            false => {
+                self.core.index.apply(vec![Change::Damage(shard, entry.at)])?;
+                Ok(Held::Damaged)
+            }
+            true if (entry.len, entry.root) == (len, root) => Ok(Held::Same),
+            true => Err(StoreError::Conflict),
+        }
+    }
+
+    /// Forgets a shard, durably, and keeps a tombstone so that a put of it that
+    /// comes late does not bring it back: also if it was never here. Whether it
+    /// was there. A tombstone that is over refuses no put, so it is renewed.
+    pub fn delete(self: &Arc<Self>, owner: GatewayId, shard: ShardId) -> Result<bool, StoreError> {
+        self.core.check_sound()?;
+        let _claim = self.core.claim(shard);
+        let now_ms = self.core.clock.now_ms();
+        let entry = self.core.index.get(shard)?;
+        let is_void = |entry: &&Entry| entry.is_tombstone && is_over(entry, now_ms);
+        let (existed, owner, _room) = match entry.as_ref().filter(|entry| !is_void(entry)) {
+            Some(Entry { is_tombstone: true, .. }) => return Ok(false),
+            Some(entry) if entry.owner != owner && entry.owner != ANYBODY => {
+                return Err(StoreError::NotOwner);
+            }
+            // What frees space is never refused for want of it.
+            Some(entry) => (true, entry.owner, None),
+            None => (false, owner, Some(Room::take(&self.core, record_len(0))?)),
+        };
+        self.write(Record {
+            kind: Kind::Tombstone,
+            shard,
+            owner,
+            len: 0,
+            root: Root([0; 32]),
+            time_ms: now_ms,
+            body: Body::Here(Vec::new()),
+            outboard: Vec::new(),
+        })?;
+        Ok(existed)
+    }
 }

@@ -11,8 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::frame::{self, FrameError, LEDGER_FRAME_MAX, NODE_FRAME_MAX};
-use protocol::ledger_api::{ChainInfo, LedgerRequest, NodeRecord, Outcomes, Submission};
-use protocol::message::{Deleted, GetHeader, Request, Status, Stored, VoucherTaken};
+use protocol::ledger_api::{
+    ChainInfo, LedgerRequest, NodeRecord, Outcomes, QueryAnswer, Submission,
+};
+use protocol::message::{
+    Deleted, GetHeader, Held, Inventory, Request, Status, Stored, VoucherTaken,
+};
 use protocol::price::{Counters, PriceSheet, Prices};
 use protocol::refusal::Refusal;
 use protocol::registration::Invite;
@@ -21,7 +25,7 @@ use protocol::tls::Admission;
 use protocol::voucher::{Receipt, Voucher, VoucherBody};
 use protocol::{ChainId, Epoch, NodeId, Root, SecretKey, SegmentId, ShardId, quic, tree};
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
-use storage_node::{LedgerAddr, Node, RunError, Settings};
+use storage_node::{LedgerAddr, Node, RunError, Settings, VolumeSettings};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +61,8 @@ pub struct Ledger {
     endpoint: Endpoint,
     pub info: Arc<watch::Sender<ChainInfo>>,
     told: Arc<watch::Sender<Vec<Submission>>>,
+    /// What it says is claimed of the node.
+    pub claims: Claims,
 }
 
 impl Ledger {
@@ -75,13 +81,17 @@ impl Ledger {
             prices: PriceSheet { chain: CHAIN, from: 0, until: 100, prices }.signed(&key),
             gateways: vec![gateway_key().public().into()],
             nodes: Vec::new(),
+            sheets: Vec::new(),
+            curve: None,
+            excluded: Vec::new(),
         };
         let endpoint = quic::listen(LOOPBACK, &key, Admission::new(|_| true)).unwrap();
         let addr = endpoint.local_addr().unwrap();
         let info = Arc::new(watch::Sender::new(info));
         let told = Arc::new(watch::Sender::new(Vec::new()));
-        tokio::spawn(accept(endpoint.clone(), info.clone(), told.clone()));
-        Self { key, addr, endpoint, info, told }
+        let claims = Claims::default();
+        tokio::spawn(accept(endpoint.clone(), info.clone(), told.clone(), claims.clone()));
+        Self { key, addr, endpoint, info, told, claims }
     }
 
     pub fn stop(&self) {
@@ -171,20 +181,26 @@ impl Ledger {
 
 type Info = Arc<watch::Sender<ChainInfo>>;
 type Told = Arc<watch::Sender<Vec<Submission>>>;
+type Claims = Arc<watch::Sender<Vec<serde_json::Value>>>;
 
-async fn accept(endpoint: Endpoint, info: Info, told: Told) {
+async fn accept(endpoint: Endpoint, info: Info, told: Told, claims: Claims) {
     while let Some(incoming) = endpoint.accept().await {
-        let (info, told) = (info.clone(), told.clone());
+        let (info, told, claims) = (info.clone(), told.clone(), claims.clone());
         tokio::spawn(async move {
             let Ok(connection) = incoming.await else { return };
             while let Ok(stream) = connection.accept_bi().await {
-                tokio::spawn(answer(stream, info.clone(), told.clone()));
+                tokio::spawn(answer(stream, info.clone(), told.clone(), claims.clone()));
             }
         });
     }
 }
 
-async fn answer((mut send, mut recv): (SendStream, RecvStream), info: Info, told: Told) {
+async fn answer(
+    (mut send, mut recv): (SendStream, RecvStream),
+    info: Info,
+    told: Told,
+    claims: Claims,
+) {
     let request = frame::read_message(&mut recv, LEDGER_FRAME_MAX).await.unwrap();
     match request {
         LedgerRequest::Chain => {
@@ -196,7 +212,14 @@ async fn answer((mut send, mut recv): (SendStream, RecvStream), info: Info, told
             told.send_modify(|told| told.extend(submissions));
             frame::write_answer(&mut send, Ok(&outcomes)).await.unwrap();
         }
-        LedgerRequest::Query(_) => panic!("a node asks nothing of the kind"),
+        LedgerRequest::Query(query) => {
+            let query: serde_json::Value = serde_json::from_slice(&query).unwrap();
+            assert_eq!(query["query"], "claims", "a node asks nothing else");
+            let claims = claims.borrow().clone();
+            let answer = serde_json::json!({ "claims": claims }).to_string();
+            frame::write_answer(&mut send, Ok(&QueryAnswer(answer.into()))).await.unwrap();
+        }
+        _ => panic!("a node does nothing of the kind"),
     }
     send.finish().unwrap();
 }
@@ -214,6 +237,7 @@ fn take(submission: &Submission, info: &Info) -> Result<(), String> {
             Ok(())
         }
         Submission::Receipt(one) => one.verify().map_err(|error| error.to_string()),
+        Submission::Rebuttal(_) => Ok(()),
         _ => Err("a node submits nothing of the kind".into()),
     }
 }
@@ -238,6 +262,7 @@ pub fn settings(dir: &Path, ledger: &Ledger) -> Settings {
         reserve: 0,
         credit_limit: Settings::CREDIT_LIMIT,
         poll: Some(Duration::from_millis(20)),
+        volumes: VolumeSettings::default(),
     }
 }
 
@@ -313,6 +338,21 @@ impl Gateway {
 
     pub async fn delete(&self, shard: ShardId) -> Answer<Deleted> {
         self.simple(Request::Delete { shard }).await
+    }
+
+    /// The ids of what the node says it holds, an inventory each.
+    pub async fn list(&self, from: ShardId, limit: u32) -> Answer<Vec<Vec<Held>>> {
+        let (mut send, mut recv) = self.ask(&Request::List { from, limit }).await?;
+        send.finish().map_err(|_| None)?;
+        let mut pages = Vec::new();
+        loop {
+            let answer = frame::read_answer(&mut recv, NODE_FRAME_MAX);
+            let Inventory { held } = told(soon("an inventory", answer).await)?;
+            if held.is_empty() {
+                return Ok(pages);
+            }
+            pages.push(held);
+        }
     }
 
     pub async fn vouch(&self, voucher: Voucher) -> Answer<VoucherTaken> {

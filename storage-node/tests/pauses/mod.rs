@@ -7,7 +7,7 @@ use protocol::message::Stored;
 use tokio::time::{self, Instant};
 
 use crate::network::{Gateway, Get, Ledger, Put, RunningNode, SHARD, root, sample, settings, soon};
-use crate::{connected_with, incoming};
+use crate::{connected_with, volumes};
 use storage_node::Settings;
 
 /// A node and a gateway, for tests in which minutes pass.
@@ -73,19 +73,19 @@ async fn a_put_that_nothing_more_comes_for_is_given_up() {
     let mut put = Put::start(&gateway, SHARD, 100_000).await.unwrap();
     put.chunk(&sample(50_000)).await;
     let kept = async {
-        while incoming(dir.path()) == 0 {
+        while volumes(dir.path()) == 0 {
             gateway.status().await.unwrap();
         }
     };
     soon("what came, on disk", kept).await;
     all_lent(&node, &gateway).await;
     pass(&gateway, minutes(9)).await;
-    assert_eq!((incoming(dir.path()), node.node.metrics().broken), (1, 0));
+    assert_eq!(node.node.metrics().broken, 0);
     pass(&gateway, minutes(2)).await;
     assert_eq!(put.answer().await, Err(None));
     assert_eq!(node.node.metrics().broken, 1);
+    assert_eq!(gateway.status().await.unwrap().shards, 0);
     node.stop().await;
-    assert_eq!(incoming(dir.path()), 0);
 }
 
 #[tokio::test]

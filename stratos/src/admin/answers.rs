@@ -17,6 +17,8 @@ macro_rules! answers {
 answers! {
     /// An account that was just opened.
     NewAccount {
+        /// Its id on the ledger.
+        id: String,
         /// Its name, which commands take.
         name: String,
         /// Its id in S3 answers.
@@ -33,6 +35,8 @@ answers! {
     }
     /// An account with its money.
     Account {
+        /// Its id on the ledger.
+        id: String,
         /// Its name, which commands take.
         name: String,
         /// Its id in S3 answers.
@@ -111,6 +115,9 @@ answers! {
         operator: String,
         /// Whether it is up.
         state: String,
+        /// How it stands: vetting, active, draining, left, suspended, disqualified, lost.
+        #[serde(default)]
+        standing: String,
         /// All that it was paid.
         earned: Amount,
         /// The part that may still be taken back.
@@ -130,6 +137,70 @@ answers! {
     Nodes {
         /// By key.
         nodes: Vec<Node>,
+    }
+    /// How one node stands.
+    NodeStatus {
+        /// Its public key.
+        node: String,
+        /// Where it listens; empty if the ledger does not list it.
+        addr: String,
+        /// What it fails together with.
+        zone: String,
+        /// Who runs it.
+        operator: String,
+        /// Whether it answers.
+        up: bool,
+        /// How long it has not answered; `null` while it does.
+        absent_seconds: Option<u64>,
+        /// How it stands: vetting, active, draining, left, suspended, disqualified, lost.
+        state: String,
+        /// Why.
+        reason: String,
+        /// Since when.
+        since: String,
+        /// The score of its audits, from 0 to 1; below 0.96 it is disqualified.
+        score: serde_json::Number,
+        /// The share of recent audits for which it was connected; `null` without any.
+        online: Option<serde_json::Number>,
+        /// Its audits.
+        audits: NodeAudits,
+        /// Shards that are on it; what a drain has left to move.
+        shards: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Bytes that it can still take.
+        free: Option<u64>,
+        /// What happened to it, the newest first.
+        events: Vec<NodeEvent>,
+    }
+    /// The audits of a node.
+    NodeAudits {
+        /// Passed since it joined.
+        passed: u64,
+        /// How those of about a day ended.
+        recent: AuditCounts,
+    }
+    /// How audits ended.
+    AuditCounts {
+        /// Passed.
+        ok: u64,
+        /// It could not be reached.
+        offline: u64,
+        /// It was connected and did not answer.
+        contained: u64,
+        /// Wrong bytes, or none.
+        failed: u64,
+    }
+    /// Something that happened to a node.
+    NodeEvent {
+        /// When.
+        at: String,
+        /// A state, or how an audit ended.
+        kind: String,
+        /// Why, in words.
+        text: String,
+        /// The score after it.
+        score: serde_json::Number,
     }
     /// Lets one node join.
     Invite {
@@ -180,7 +251,9 @@ mod tests {
             let value: T = serde_json::from_str(text).expect("an answer");
             assert_eq!(serde_json::to_string(&value).expect("JSON"), text);
         }
-        check::<NewAccount>(r#"{"name":"a","canonical_id":"c","display_name":"d","email":null}"#);
+        check::<NewAccount>(
+            r#"{"id":"i","name":"a","canonical_id":"c","display_name":"d","email":null}"#,
+        );
         check::<NewKey>(r#"{"access_key_id":"i","secret_access_key":"s","account":"a"}"#);
         check::<Keys>(
             r#"{"keys":[{"access_key_id":"i","account":"a","created":"t","has_policy":true}]}"#,
@@ -189,10 +262,13 @@ mod tests {
             r#"{"buckets":[{"name":"b","account":"a","objects":1,"bytes":2,"created":"t"}]}"#,
         );
         check::<Account>(
-            r#"{"name":"a","canonical_id":"c","display_name":null,"email":"e","balance":"3","available":"2","reserved":"1","spent":"0","stored_bytes":5,"runway_seconds":null}"#,
+            r#"{"id":"i","name":"a","canonical_id":"c","display_name":null,"email":"e","balance":"3","available":"2","reserved":"1","spent":"0","stored_bytes":5,"runway_seconds":null}"#,
         );
         check::<Nodes>(
-            r#"{"nodes":[{"node":"n","addr":"h:1","zone":"z","operator":"o","state":"up","earned":"3","immature":"1","mature":"2","stored":4,"free":null,"shards":6,"score":0.5}]}"#,
+            r#"{"nodes":[{"node":"n","addr":"h:1","zone":"z","operator":"o","state":"up","standing":"active","earned":"3","immature":"1","mature":"2","stored":4,"free":null,"shards":6,"score":0.5}]}"#,
+        );
+        check::<NodeStatus>(
+            r#"{"node":"n","addr":"h:1","zone":"z","operator":"o","up":false,"absent_seconds":5,"state":"active","reason":"r","since":"t","score":1.0,"online":null,"audits":{"passed":1,"recent":{"ok":1,"offline":2,"contained":3,"failed":4}},"shards":6,"bytes":7,"free":8,"events":[{"at":"t","kind":"k","text":"x","score":0.5}]}"#,
         );
         check::<Invite>(r#"{"invite":"stratos-invite-00","expires":"t"}"#);
         check::<Epochs>(

@@ -14,6 +14,7 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
+use protocol::ids::PublicKey;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -21,7 +22,8 @@ use thiserror::Error;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::admin::answers::{
-    Account, Accounts, Buckets, Epochs, Invite, Keys, NewAccount, NewKey, Nodes, Problem,
+    Account, Accounts, Buckets, Epochs, Invite, Keys, NewAccount, NewKey, NodeStatus, Nodes,
+    Problem,
 };
 use crate::client::encode::component;
 use crate::client::{Connector, Trust, http_client, innermost, parse_endpoint};
@@ -149,6 +151,17 @@ impl AdminClient {
         display_name: Option<&str>,
         email: Option<&str>,
     ) -> Result<NewAccount, AdminError> {
+        self.create_owned_account(name, display_name, email, None).await
+    }
+
+    /// Opens an account that belongs to a wallet's key.
+    pub async fn create_owned_account(
+        &self,
+        name: &str,
+        display_name: Option<&str>,
+        email: Option<&str>,
+        owner: Option<PublicKey>,
+    ) -> Result<NewAccount, AdminError> {
         #[derive(Serialize)]
         struct Body<'a> {
             name: &'a str,
@@ -156,8 +169,10 @@ impl AdminClient {
             display_name: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             email: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            owner: Option<PublicKey>,
         }
-        self.post("/v1/accounts", &Body { name, display_name, email }).await
+        self.post("/v1/accounts", &Body { name, display_name, email, owner }).await
     }
 
     /// The access keys, of one account or of all.
@@ -198,6 +213,23 @@ impl AdminClient {
         self.get("/v1/nodes").await
     }
 
+    /// How one node stands; `node` is its id or a unique beginning of it.
+    pub async fn node(&self, node: &str) -> Result<NodeStatus, AdminError> {
+        self.get(&format!("/v1/nodes/{}", component(node))).await
+    }
+
+    /// Changes how a node stands: `drain`, `undrain`, `suspend`, `resume` or `trust`.
+    pub async fn node_action(&self, node: &str, action: &str) -> Result<NodeStatus, AdminError> {
+        let path = format!("/v1/nodes/{}/{action}", component(node));
+        self.post(&path, &json!({})).await
+    }
+
+    /// Ends the use of a node; what is on it counts as lost.
+    pub async fn remove_node(&self, node: &str, force: bool) -> Result<NodeStatus, AdminError> {
+        let path = format!("/v1/nodes/{}/remove", component(node));
+        self.post(&path, &json!({ "force": force })).await
+    }
+
     /// Makes an invite that lets one node join.
     pub async fn invite(&self, ttl: Option<Duration>) -> Result<Invite, AdminError> {
         let body = match ttl {
@@ -232,6 +264,30 @@ impl AdminClient {
         }
         out.flush().await.map_err(AdminError::Write)?;
         Ok(written)
+    }
+
+    /// Begins to count every shard; `read` reads them all.
+    pub async fn begin_census(&self, read: bool) -> Result<(), AdminError> {
+        let begun: Result<serde_json::Value, _> =
+            self.post("/v1/census", &json!({ "read": read })).await;
+        begun.map(drop)
+    }
+
+    /// How the last census stands.
+    pub async fn last_census(&self) -> Result<serde_json::Value, AdminError> {
+        self.get("/v1/census").await
+    }
+
+    /// Shards that nodes hold and nobody knows.
+    pub async fn quarantine(&self) -> Result<serde_json::Value, AdminError> {
+        self.get("/v1/quarantine").await
+    }
+
+    /// Deletes those of them that have been unknown for long enough.
+    /// With `all` even where they are too many to be leftovers.
+    pub async fn empty_quarantine(&self, all: bool) -> Result<serde_json::Value, AdminError> {
+        let path = if all { "/v1/quarantine?all=true" } else { "/v1/quarantine" };
+        parse(path, &self.send(Method::DELETE, path, Bytes::new()).await?)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {

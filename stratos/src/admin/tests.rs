@@ -15,9 +15,10 @@ async fn requests_name_the_route_and_show_the_token() {
         }
         "/v1/keys?account=a%20b" => answer(200, r#"{"keys":[]}"#),
         "/v1/keys/AK%2F1" => answer(204, ""),
-        "/v1/accounts" => {
-            answer(201, r#"{"name":"a","canonical_id":"c","display_name":null,"email":"e@x"}"#)
-        }
+        "/v1/accounts" => answer(
+            201,
+            r#"{"id":"i","name":"a","canonical_id":"c","display_name":null,"email":"e@x"}"#,
+        ),
         "/v1/epochs?last=3" => answer(200, r#"{"epochs":[]}"#),
         _ => answer(200, r#"{"invite":"i","expires":"t"}"#),
     })
@@ -102,6 +103,7 @@ fn a_folder_leads_to_the_network() {
         secret_access_key: "s".into(),
         admin_endpoint: "http://127.0.0.1:2".into(),
         admin_token: "t".into(),
+        ledger: None,
         pid: None,
     }
     .write(dir.path())

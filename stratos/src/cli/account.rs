@@ -1,6 +1,7 @@
 //! `stratos account`: who pays.
 
 use clap::{Args, Subcommand};
+use protocol::ids::PublicKey;
 
 use crate::admin::answers::{Account, Accounts, NewAccount};
 use crate::cli::Reach;
@@ -33,6 +34,9 @@ enum AccountCommand {
         /// Where its owner can be reached.
         #[arg(long)]
         email: Option<String>,
+        /// The key of a wallet (`stratos wallet new`), which then owns it.
+        #[arg(long, value_name = "KEY")]
+        owner: Option<PublicKey>,
         #[command(flatten)]
         reach: Reach,
     },
@@ -54,10 +58,10 @@ impl AccountArgs {
     /// Does it.
     pub async fn run(self) -> Result<(), Failure> {
         match self.command {
-            AccountCommand::Create { name, display_name, email, reach } => {
+            AccountCommand::Create { name, display_name, email, owner, reach } => {
                 let client = reach.client()?;
-                let account =
-                    client.create_account(&name, display_name.as_deref(), email.as_deref()).await?;
+                let (shown, email) = (display_name.as_deref(), email.as_deref());
+                let account = client.create_owned_account(&name, shown, email, owner).await?;
                 print(reach.json, &account, || identity(&account))
             }
             AccountCommand::List { reach } => {
@@ -75,6 +79,7 @@ impl AccountArgs {
 fn identity(account: &NewAccount) -> String {
     facts([
         ("name", account.name.clone()),
+        ("id", account.id.clone()),
         ("canonical id", account.canonical_id.clone()),
         ("display name", or_dash(account.display_name.as_deref())),
         ("email", or_dash(account.email.as_deref())),
@@ -98,6 +103,7 @@ fn balance(account: &Account) -> String {
     let credits = |amount| format!("{} credits", show_credits(amount));
     facts([
         ("name", account.name.clone()),
+        ("id", account.id.clone()),
         ("canonical id", account.canonical_id.clone()),
         ("display name", or_dash(account.display_name.as_deref())),
         ("email", or_dash(account.email.as_deref())),
@@ -123,6 +129,7 @@ mod tests {
     #[test]
     fn a_balance_is_shown_with_units() {
         let account = Account {
+            id: "0a".into(),
             name: "alice".into(),
             canonical_id: "c1".into(),
             display_name: None,
@@ -137,6 +144,7 @@ mod tests {
         assert_eq!(
             balance(&account),
             "name          alice\n\
+             id            0a\n\
              canonical id  c1\n\
              display name  -\n\
              email         a@x\n\

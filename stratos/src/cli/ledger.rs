@@ -11,10 +11,13 @@ use tokio::io::BufWriter;
 
 use crate::admin::AdminClient;
 use crate::cli::Reach;
+use crate::cli::chain::operate::OperatorCommand;
+use crate::cli::chain::order::OrderCommand;
+use crate::cli::chain::prove::AskCommand;
 use crate::cli::output::print;
 use crate::cli::role::{RoleArgs, print_id};
 use crate::cli::table::facts;
-use crate::config::{LedgerConfig, LedgerFile};
+use crate::config::{LedgerConfig, LedgerFile, WitnessConfig, WitnessFile};
 use crate::exit::Failure;
 use crate::units::show_size;
 
@@ -31,6 +34,9 @@ Examples:
   stratos ledger -c ledger.toml
   stratos ledger export --data ./data ledger.ndjson
   stratos ledger verify ledger.ndjson
+  stratos ledger deposit ACCOUNT 100 --data ./data
+  stratos ledger earnings NODE --data ./data
+  stratos ledger witness -c witness.toml
 
 `verify` trusts nobody: it replays every block from genesis, checks each signature and
 hash, and that no credit came from nowhere. It exits with 0 if all of it holds, else 1."
@@ -58,6 +64,17 @@ pub enum LedgerCommand {
     },
     /// Replay an exported ledger and check everything in it.
     Verify(VerifyArgs),
+    /// Follow a ledger, execute every block again, and cosign its heads.
+    Witness(RoleArgs),
+    /// What the operator does.
+    #[command(flatten)]
+    Operate(OperatorCommand),
+    /// What the owner of a node or a gateway orders.
+    #[command(flatten)]
+    Order(OrderCommand),
+    /// What anyone may ask.
+    #[command(flatten)]
+    Ask(AskCommand),
 }
 
 /// `stratos ledger verify`.
@@ -72,6 +89,15 @@ pub struct VerifyArgs {
 }
 
 impl LedgerArgs {
+    /// Answers `--print-id` of a witness, or returns its checked configuration.
+    pub fn prepare_witness(role: &RoleArgs) -> Result<Option<WitnessConfig>, Failure> {
+        if role.print_id {
+            print_id(&WitnessFile::read(&role.config)?.dir, ledger::witness::memory::KEY)?;
+            return Ok(None);
+        }
+        Ok(Some(WitnessConfig::load(&role.config)?))
+    }
+
     /// Answers `--print-id`, or returns the checked configuration to run with.
     pub fn prepare(role: &RoleArgs) -> Result<Option<LedgerConfig>, Failure> {
         if role.print_id {

@@ -7,8 +7,11 @@
 //! program ends (`exit`).
 
 pub mod account;
+pub mod admin;
 pub mod bench;
 pub mod bucket;
+mod census;
+pub mod chain;
 pub mod completions;
 pub mod epoch;
 pub mod gateway;
@@ -74,10 +77,12 @@ pub enum Command {
     Gateway(gateway::GatewayArgs),
     Node(node::NodeArgs),
     Ledger(ledger::LedgerArgs),
+    Wallet(chain::wallet::WalletArgs),
     Key(key::KeyArgs),
     Bucket(bucket::BucketArgs),
     Account(account::AccountArgs),
     Epoch(epoch::EpochArgs),
+    Admin(admin::AdminArgs),
     Presign(presign::PresignArgs),
     Health(health::HealthArgs),
     Bench(bench::BenchArgs),

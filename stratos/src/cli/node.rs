@@ -1,6 +1,8 @@
 //! `stratos node`: a storage node as a process of its own, and the nodes of a
 //! network.
 
+mod standing;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use clap::{Args, Subcommand};
 
 use crate::admin::answers::Nodes;
 use crate::cli::Reach;
+use crate::cli::node::standing::{AddArgs, DrainArgs, NodeName, show, show_all};
 use crate::cli::output::print;
 use crate::cli::role::{RoleArgs, print_id};
 use crate::cli::table::{Table, facts};
@@ -29,8 +32,13 @@ A node joins by an invite of a gateway's operator:
   stratos node -c node.toml
   stratos node -c node.toml --advertise 10.0.0.7:4433 --invite-file ./invite
 
+  stratos node add --advertise 10.0.0.7:4433 --admin http://127.0.0.1:9001  # all of it, to paste
+
 Examples:
   stratos node list --data ./data
+  stratos node status 3fa9 --data ./data
+  stratos node drain 3fa9 --wait --data ./data
+  stratos node remove 3fa9 --force --data ./data
   stratos node invite --ttl 2h --data ./data --json"
 )]
 pub struct NodeArgs {
@@ -57,6 +65,39 @@ pub struct NodeArgs {
 pub enum NodeCommand {
     /// List the nodes: what they hold, what they earned, how far they are trusted.
     List {
+        /// The network.
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Print all that a new node needs: an invite, its node.toml and the command.
+    Add(AddArgs),
+    /// Show how a node stands, or all of them.
+    Status {
+        /// The node: its id, or a unique beginning of it.
+        node: Option<String>,
+        /// The network.
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Empty a node: nothing new is stored there, and what it holds is moved away.
+    Drain(DrainArgs),
+    /// Take a node back into use that drains or has left.
+    Undrain(NodeName),
+    /// Pause a node: nothing new is stored there; what it holds stays and is read.
+    Suspend(NodeName),
+    /// End the pause of a node.
+    Resume(NodeName),
+    /// Use a new node in full at once, without waiting until it has proved itself.
+    Trust(NodeName),
+    /// End the use of a node for good. Without --force it must have left, be lost
+    /// or disqualified. What is on it is rebuilt elsewhere; refused where something
+    /// could not be read without it.
+    Remove {
+        /// The node: its id, or a unique beginning of it.
+        node: String,
+        /// Whatever its state.
+        #[arg(long)]
+        force: bool,
         /// The network.
         #[command(flatten)]
         reach: Reach,
@@ -104,6 +145,19 @@ impl NodeCommand {
                     ])
                 })
             }
+            Self::Add(args) => args.run().await,
+            Self::Status { node: Some(node), reach } => {
+                show(&reach, &reach.client()?.node(&node).await?)
+            }
+            Self::Status { node: None, reach } => show_all(&reach).await,
+            Self::Drain(args) => args.run().await,
+            Self::Undrain(name) => name.act("undrain").await,
+            Self::Suspend(name) => name.act("suspend").await,
+            Self::Resume(name) => name.act("resume").await,
+            Self::Trust(name) => name.act("trust").await,
+            Self::Remove { node, force, reach } => {
+                show(&reach, &reach.client()?.remove_node(&node, force).await?)
+            }
         }
     }
 }
@@ -115,6 +169,7 @@ fn table(nodes: &Nodes) -> String {
         "ZONE",
         "OPERATOR",
         "STATE",
+        "STANDING",
         "<EARNED",
         "<IMMATURE",
         "<MATURE",
@@ -131,6 +186,7 @@ fn table(nodes: &Nodes) -> String {
             node.zone.clone(),
             node.operator.clone(),
             node.state.clone(),
+            node.standing.clone(),
             show_credits(node.earned),
             show_credits(node.immature),
             show_credits(node.mature),
@@ -174,6 +230,7 @@ mod tests {
             zone: "z".into(),
             operator: "o".into(),
             state: "up".into(),
+            standing: "active".into(),
             earned: Amount(CREDIT + CREDIT / 2),
             immature: Amount(CREDIT / 2),
             mature: Amount(CREDIT),
@@ -184,10 +241,10 @@ mod tests {
         };
         assert_eq!(
             table(&Nodes { nodes: vec![node] }),
-            "NODE      ADDRESS         ZONE  OPERATOR  STATE  EARNED  IMMATURE  MATURE   STORED  \
-             FREE  SHARDS  SCORE\n\
-             abababab  127.0.0.1:4433  z     o         up        1.5       0.5       1  1.5 KiB     \
-             -      12      1\n"
+            "NODE      ADDRESS         ZONE  OPERATOR  STATE  STANDING  EARNED  IMMATURE  MATURE   \
+             STORED  FREE  SHARDS  SCORE\n\
+             abababab  127.0.0.1:4433  z     o         up     active       1.5       0.5       1  \
+             1.5 KiB     -      12      1\n"
         );
     }
 }

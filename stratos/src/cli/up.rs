@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use erasure::Scheme;
-use gateway::settings::UpkeepSettings;
+use gateway::settings::{NodeSettings, UpkeepSettings};
 use gateway::webhook::{self, Webhook};
 
 use crate::cli::output::print_text;
@@ -135,6 +135,7 @@ impl UpArgs {
                 webhooks: self.webhook.into_iter().collect(),
                 ..UpkeepSettings::default()
             },
+            nodes: NodeSettings::default(),
             fixed: Fixed {
                 nodes: self.nodes,
                 scheme: self.scheme,

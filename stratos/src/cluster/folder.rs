@@ -61,6 +61,11 @@ pub enum FolderError {
     /// A file of ours is spoilt.
     #[error("{0} cannot be read ({1}): restore it from a backup")]
     Spoilt(PathBuf, String),
+    /// A new gateway would find nothing of what the old one stored.
+    #[error(
+        "{0} has no gateway.key, but the network was begun: recover the gateway by `stratos admin recover`, or choose another folder"
+    )]
+    GatewayLost(PathBuf),
     /// A newer program made it.
     #[error("{path} has format {found}, this program knows {FORMAT}: use a newer stratos")]
     Newer {

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use erasure::Scheme;
 use gateway::http::listener::TlsFiles;
+use gateway::object::placement::RequireDomains;
 use gateway::webhook::{self, Webhook};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +31,11 @@ pub struct GatewayFile {
     pub region: String,
     pub scheme: String,
     pub write_quorum: u8,
+    pub require_domains: String,
+    pub repair_mib_per_second: u64,
+    pub absent_after_seconds: u64,
+    pub census_every_seconds: u64,
+    pub freeze_after_seconds: u64,
     pub domains: Vec<String>,
     pub website_domains: Vec<String>,
     pub cors_origins: Vec<String>,
@@ -62,6 +69,11 @@ impl Default for GatewayFile {
             region: "us-east-1".into(),
             scheme: "4+2".into(),
             write_quorum: 5,
+            require_domains: "none".into(),
+            repair_mib_per_second: 64,
+            absent_after_seconds: 30 * 60,
+            census_every_seconds: 24 * 3600,
+            freeze_after_seconds: 30 * 24 * 3600,
             domains: Vec::new(),
             website_domains: Vec::new(),
             cors_origins: Vec::new(),
@@ -95,6 +107,16 @@ pub struct GatewayConfig {
     pub scheme: Scheme,
     /// Shards that must be durable before a write is acknowledged.
     pub write_quorum: u8,
+    /// What must not take down more than the parity of any object.
+    pub require_domains: RequireDomains,
+    /// Bytes a second that repair and moves may read and write together.
+    pub repair_rate: u64,
+    /// How long a node may be silent before its shards are rebuilt elsewhere.
+    pub absent_after: Duration,
+    /// How often every shard is counted.
+    pub census_every: Duration,
+    /// How long an account that cannot pay may still read.
+    pub freeze_after: Duration,
     /// Domains under which a bucket may be a host name.
     pub domains: Vec<String>,
     /// Domains under which a bucket is a website.
@@ -165,6 +187,25 @@ impl GatewayFile {
             region: check_region(checker, self.region)?,
             scheme,
             write_quorum: check_quorum(checker, self.write_quorum, scheme)?,
+            require_domains: checker.text(
+                "require_domains",
+                &self.require_domains,
+                "write none, zone or operator",
+            )?,
+            repair_rate: checker.range(
+                "repair_mib_per_second",
+                self.repair_mib_per_second,
+                1,
+                1024 * 1024,
+            )? * MIB,
+            absent_after: seconds(checker, "absent_after_seconds", self.absent_after_seconds)?,
+            census_every: seconds(checker, "census_every_seconds", self.census_every_seconds)?,
+            freeze_after: Duration::from_secs(checker.range(
+                "freeze_after_seconds",
+                self.freeze_after_seconds,
+                1,
+                10 * 365 * 24 * 3600,
+            )?),
             domains: check_domains(checker, "domains", self.domains)?,
             website_domains: check_domains(checker, "website_domains", self.website_domains)?,
             cors_origins: check_origins(checker, self.cors_origins)?,
@@ -187,6 +228,11 @@ impl GatewayFile {
             webhooks: check_webhooks(checker, self.webhooks)?,
         })
     }
+}
+
+/// A second to a month.
+fn seconds(checker: Checker<'_>, key: &'static str, value: u64) -> Result<Duration, ConfigError> {
+    Ok(Duration::from_secs(checker.range(key, value, 1, 31 * 24 * 3600)?))
 }
 
 fn check_tls(

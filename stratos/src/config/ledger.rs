@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ledger::Economy;
 use protocol::GatewayId;
+use protocol::ids::PublicKey;
 use protocol::price::{Amount, CREDIT};
 use serde::{Deserialize, Serialize};
 
+use crate::config::economy::EconomyTable;
 use crate::config::{Checker, ConfigError, quoted, read};
 
 /// ledger.toml as it is written.
@@ -21,7 +24,9 @@ pub struct LedgerFile {
     pub gateways: Vec<String>,
     pub epoch_seconds: u64,
     pub opening_balance_credits: u64,
+    pub witnesses: Vec<String>,
     pub metrics_listen: String,
+    pub economy: EconomyTable,
 }
 
 impl Default for LedgerFile {
@@ -32,7 +37,9 @@ impl Default for LedgerFile {
             gateways: Vec::new(),
             epoch_seconds: 600,
             opening_balance_credits: 0,
+            witnesses: Vec::new(),
             metrics_listen: String::new(),
+            economy: EconomyTable::default(),
         }
     }
 }
@@ -50,8 +57,12 @@ pub struct LedgerConfig {
     pub epoch: Duration,
     /// What a new account gets.
     pub opening_balance: Amount,
+    /// Keys of the witnesses whose cosignatures are served.
+    pub witnesses: Vec<PublicKey>,
     /// Where health and metrics are served, if anywhere.
     pub metrics_listen: Option<SocketAddr>,
+    /// Who is paid when, and what misbehaving costs.
+    pub economy: Economy,
 }
 
 impl LedgerConfig {
@@ -71,15 +82,34 @@ impl LedgerFile {
     pub fn check(self, path: &Path) -> Result<LedgerConfig, ConfigError> {
         let checker = Checker { path };
         let epoch_seconds = checker.range("epoch_seconds", self.epoch_seconds, 1, 7 * 86_400)?;
+        let epoch = Duration::from_secs(epoch_seconds);
         Ok(LedgerConfig {
             dir: checker.dir(&self.dir)?,
             listen: checker.listen("listen", &self.listen)?,
             gateways: check_gateways(checker, &self.gateways)?,
-            epoch: Duration::from_secs(epoch_seconds),
+            epoch,
+            economy: self.economy.check(checker, epoch)?,
             opening_balance: Amount(u128::from(self.opening_balance_credits) * CREDIT),
+            witnesses: check_witnesses(checker, &self.witnesses)?,
             metrics_listen: checker.optional_listen("metrics_listen", &self.metrics_listen)?,
         })
     }
+}
+
+fn check_witnesses(
+    checker: Checker<'_>,
+    witnesses: &[String],
+) -> Result<Vec<PublicKey>, ConfigError> {
+    const HINT: &str = "write what `stratos ledger witness -c witness.toml --print-id` prints";
+    let mut keys = Vec::with_capacity(witnesses.len());
+    for text in witnesses {
+        let key = checker.text("witnesses", text, HINT)?;
+        if keys.contains(&key) {
+            return checker.refuse("witnesses", quoted(text), "stands there twice: write it once");
+        }
+        keys.push(key);
+    }
+    Ok(keys)
 }
 
 fn check_gateways(

@@ -10,9 +10,11 @@
 //! A host name is looked up when a role starts ([`Address::resolve`]).
 
 mod address;
+pub mod economy;
 mod gateway;
 mod ledger;
 mod node;
+mod witness;
 
 use std::fmt::Display;
 use std::fs;
@@ -31,6 +33,7 @@ pub use crate::config::address::{Address, AddressError, ResolveError};
 pub use crate::config::gateway::{GatewayConfig, GatewayFile, Hook, is_region};
 pub use crate::config::ledger::{LedgerConfig, LedgerFile};
 pub use crate::config::node::{NodeConfig, NodeFile};
+pub use crate::config::witness::{WitnessConfig, WitnessFile};
 
 /// Why a configuration file cannot be used.
 #[derive(Debug, Error)]

@@ -22,6 +22,8 @@ pub struct NodeFile {
     pub capacity_bytes: u64,
     pub reserve_bytes: u64,
     pub credit_limit_bytes: u64,
+    pub scrub_mib_per_second: u64,
+    pub compact_mib_per_second: u64,
     pub invite: String,
     pub metrics_listen: String,
     pub ledger: LedgerTable,
@@ -38,6 +40,8 @@ impl Default for NodeFile {
             capacity_bytes: 0,
             reserve_bytes: GIB,
             credit_limit_bytes: 256 * MIB,
+            scrub_mib_per_second: 16,
+            compact_mib_per_second: 32,
             invite: String::new(),
             metrics_listen: String::new(),
             ledger: LedgerTable::default(),
@@ -64,6 +68,10 @@ pub struct NodeConfig {
     pub reserve: u64,
     /// Bytes it serves a gateway ahead of payment.
     pub credit_limit: u64,
+    /// Bytes that a scrub reads in a second, at most.
+    pub scrub_rate: u64,
+    /// Bytes that compaction moves in a second.
+    pub compact_rate: u64,
     /// Lets it join, at the first start.
     pub invite: Option<Invite>,
     /// Where health and metrics are served, if anywhere.
@@ -104,6 +112,8 @@ impl NodeFile {
                 MIB,
                 1024 * GIB,
             )?,
+            scrub_rate: rate(checker, "scrub_mib_per_second", self.scrub_mib_per_second)?,
+            compact_rate: rate(checker, "compact_mib_per_second", self.compact_mib_per_second)?,
             invite: check_invite(checker, &self.invite)?,
             metrics_listen: checker.optional_listen("metrics_listen", &self.metrics_listen)?,
             ledger: match self.ledger == LedgerTable::default() {
@@ -112,6 +122,11 @@ impl NodeFile {
             },
         })
     }
+}
+
+/// Bytes a second.
+fn rate(checker: Checker<'_>, key: &'static str, mib: u64) -> Result<u64, ConfigError> {
+    Ok(checker.range(key, mib, 1, 1024 * 1024)? * MIB)
 }
 
 fn check_advertise(

@@ -24,6 +24,7 @@ fn the_deployed_files_hold_every_key_with_its_default() {
     check_deployed::<GatewayFile>("gateway.toml");
     check_deployed::<NodeFile>("node.toml");
     check_deployed::<LedgerFile>("ledger.toml");
+    check_deployed::<WitnessFile>("witness.toml");
 }
 
 #[track_caller]

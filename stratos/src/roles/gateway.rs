@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use erasure::Engine;
 use gateway::webhook::{self, Webhook};
-use gateway::{GatewayServer, UpkeepSettings};
+use gateway::{GatewayServer, NodeSettings, UpkeepSettings};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::signals::Signals;
@@ -81,8 +81,13 @@ fn settings(
         kms_keys: config.kms_keys,
         upkeep: UpkeepSettings {
             webhooks: webhooks(config.webhooks)?,
+            repair_rate: config.repair_rate,
+            absent_after: config.absent_after,
+            reconcile_every: config.census_every,
+            freeze_after: config.freeze_after,
             ..UpkeepSettings::default()
         },
+        nodes: NodeSettings { require_domains: config.require_domains, ..NodeSettings::default() },
         max_connections: usize::try_from(config.max_connections).map_err(too_large)?,
         buffer_bytes: usize::try_from(config.buffer_bytes).map_err(too_large)?,
         inline_max: usize::try_from(config.inline_max_bytes).map_err(too_large)?,

@@ -48,7 +48,9 @@ fn settings(config: &LedgerConfig) -> ledger::Settings {
         listen: config.listen,
         gateways: config.gateways.clone(),
         params: Params::for_epoch(epoch_ms, config.opening_balance),
+        economy: config.economy.clone(),
         prices: DEFAULT_PRICES,
+        witnesses: config.witnesses.clone(),
     }
 }
 
@@ -70,7 +72,7 @@ impl WatchedLedger {
 }
 
 /// A wildcard is dialled on loopback.
-fn dialled(bound: IpAddr) -> IpAddr {
+pub(crate) fn dialled(bound: IpAddr) -> IpAddr {
     match bound {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod ledger;
 pub mod node;
 pub mod status;
+pub mod witness;
 
 use std::io;
 use std::net::SocketAddr;

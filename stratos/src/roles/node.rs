@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use gateway::meta::NodeState;
 use protocol::ChainId;
 use protocol::registration::{Invite, NotAnInvite};
 use serde::Deserialize;
@@ -94,6 +95,11 @@ async fn open(config: NodeConfig) -> Result<Node, Failure> {
         reserve: config.reserve,
         credit_limit: config.credit_limit,
         poll: None,
+        volumes: storage_node::VolumeSettings {
+            scrub_rate: config.scrub_rate,
+            compact_rate: config.compact_rate,
+            ..storage_node::VolumeSettings::default()
+        },
     })
     .await?)
 }
@@ -166,13 +172,34 @@ fn render(metrics: &NodeMetrics) -> String {
     text.counter("node_put_bytes", "Bytes of shards made durable", metrics.put_bytes);
     text.counter("node_get_bytes", "Bytes of shards sent", metrics.get_bytes);
     text.counter("node_audit_bytes", "Bytes of answers to audits", metrics.audit_bytes);
+    text.family("node_audits", "counter", "Audits by how they ended, as gateways said");
+    for (outcome, count) in &metrics.audits {
+        text.labelled("node_audits_total", "outcome", outcome, *count);
+    }
+    text.family("node_audit_score", "gauge", "Score of audits by gateway, in millionths");
+    for (gateway, standing) in &metrics.standings {
+        let score = u64::from(standing.score);
+        text.labelled("node_audit_score", "gateway", &gateway.to_string(), score);
+    }
+    text.family("node_standing", "gauge", "Whether it has this state with some gateway");
+    for state in NodeState::ALL.map(NodeState::name) {
+        let of = metrics.standings.iter().filter(|(_, standing)| standing.state == state);
+        text.labelled("node_standing", "state", state, of.count() as u64);
+    }
     let accepted = metrics.receipts_accepted;
     text.counter("node_receipts_accepted", "Receipts that the ledger accepted", accepted);
+    let help = "Claims of lost shards that were refuted";
+    text.counter("node_claims_refuted", help, metrics.claims_refuted);
+    let help = "Open claims of lost shards that cannot be refuted";
+    text.gauge("node_claims_standing", help, metrics.claims_standing);
     text.gauge("node_working", "Requests being worked on", metrics.working);
     text.gauge("node_connections", "Connections that are open", metrics.connections);
     text.gauge("node_stored_bytes", "Bytes of shards held", metrics.stored);
     text.gauge("node_shards", "Shards held", metrics.shards);
     text.gauge("node_free_bytes", "Bytes that will still be taken", metrics.free);
+    text.gauge("node_dead_bytes", "Bytes that compaction will win back", metrics.dead);
+    text.gauge("node_tombstones", "Tombstones of deleted shards", metrics.tombstones);
+    text.gauge("node_damaged_shards", "Shards that were found damaged", metrics.damaged);
     text.gauge("node_disk_failed", "Whether a sync failed", metrics.disk_failed.into());
     let reachable = metrics.ledger_reachable.into();
     text.gauge("node_ledger_reachable", "Whether the ledger answered when last asked", reachable);

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gateway::UpkeepSettings;
+use gateway::{NodeSettings, UpkeepSettings};
 use http::{HeaderValue, Method};
 use stratos::admin::AdminClient;
 use stratos::client::{Body, ClientError, Request, S3Client};
@@ -48,6 +48,12 @@ impl World {
         Self::start_by(|options| ClusterOptions { upkeep, ..options }).await
     }
 
+    /// The same with epochs of a second and rules of its own for nodes.
+    pub async fn start_with_nodes(nodes: NodeSettings) -> Self {
+        let fixed = Fixed { epoch: Some(Duration::from_secs(1)), ..Fixed::default() };
+        Self::start_by(|options| ClusterOptions { nodes, fixed, ..options }).await
+    }
+
     async fn start_as(fixed: Fixed, tls: Option<Vec<String>>) -> Self {
         Self::start_by(|options| ClusterOptions { tls, fixed, ..options }).await
     }
@@ -64,8 +70,14 @@ impl World {
 
     /// Stops the network in good order and starts it again on its folder.
     pub async fn restart(self) -> Self {
+        self.restart_after(async |_| {}).await
+    }
+
+    /// The same, with something done to the folder in between.
+    pub async fn restart_after(self, between: impl AsyncFnOnce(&ClusterOptions)) -> Self {
         let Self { cluster, options, folder, .. } = self;
         cluster.stop().await;
+        between(&options).await;
         let cluster = Cluster::start(options.clone()).await.unwrap();
         let (s3, admin) = clients(&cluster);
         Self { cluster, s3, admin, options, folder }
@@ -94,26 +106,46 @@ impl World {
         self.cluster.stop().await;
     }
 
-    /// Every shard file of node `index` (from 0).
-    pub fn shard_files(&self, index: usize) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        collect(&self.cluster.node_dir(index).join("shards"), &mut files);
-        files
+    /// Every record of a shard that node `index` (from 0) has on disk.
+    pub fn records(&self, index: usize) -> Vec<ShardRecord> {
+        self.volumes(index).iter().flat_map(|path| records(path)).collect()
     }
+
+    /// Every volume of node `index` (from 0).
+    pub fn volumes(&self, index: usize) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.cluster.node_dir(index).join("volumes")).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|end| end == "vol")).collect()
+    }
+}
+
+/// A shard in a volume: header, body, and the tree behind it (docs/formats.md).
+pub struct ShardRecord {
+    pub path: PathBuf,
+    pub place: u64,
+    /// Of header and body.
+    pub len: u64,
+}
+
+/// Bytes before the body of a record.
+pub const RECORD_HEADER: u64 = 192;
+
+fn records(path: &Path) -> Vec<ShardRecord> {
+    let content = fs::read(path).unwrap();
+    let sectors = content.chunks_exact(512).enumerate();
+    let shards = sectors.filter(|(_, sector)| sector.starts_with(b"SREC\x01\0\x01"));
+    let record = |(number, sector): (usize, &[u8])| ShardRecord {
+        path: path.into(),
+        place: number as u64 * 512,
+        len: RECORD_HEADER + u64::from_le_bytes(sector[24..32].try_into().unwrap()),
+    };
+    shards.map(record).collect()
 }
 
 fn clients(cluster: &Cluster) -> (S3Client, AdminClient) {
     let at = cluster.endpoint();
     let admin = AdminClient::new(&at.admin_endpoint, at.admin_token.clone()).unwrap();
     (at.client().unwrap(), admin)
-}
-
-fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(dir) else { return };
-    for entry in entries {
-        let path = entry.unwrap().path();
-        if path.is_dir() { collect(&path, files) } else { files.push(path) }
-    }
 }
 
 /// Bytes that do not repeat, the same for the same `seed`.

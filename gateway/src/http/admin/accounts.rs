@@ -5,6 +5,8 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use http::StatusCode;
 use protocol::AccountId;
+use protocol::grant::owned_account;
+use protocol::ids::PublicKey;
 use protocol::price::Amount;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -23,6 +25,7 @@ const KEY_POLICY_MAX: usize = 20 * 1024;
 
 fn line(account: &Account) -> Value {
     json!({
+        "id": account.id,
         "name": account.name,
         "canonical_id": account.canonical_id(),
         "display_name": account.display_name,
@@ -41,6 +44,8 @@ pub(super) struct NewAccount {
     name: String,
     display_name: Option<String>,
     email: Option<String>,
+    /// The key of a wallet, which then owns the account.
+    owner: Option<PublicKey>,
 }
 
 pub(super) async fn create(
@@ -60,11 +65,12 @@ pub(super) async fn create(
         return Err(bad(format!("email may have at most {EMAIL_MAX} bytes")));
     }
     let account = Account {
-        id: AccountId(protocol::keys::random()),
+        id: new.owner.map_or_else(|| AccountId(protocol::keys::random()), owned_account),
         display_name: new.display_name.unwrap_or_else(|| new.name.clone()),
         name: new.name,
         email: new.email.unwrap_or_default(),
         created_ms: now_ms(),
+        owner: new.owner,
     };
     let answer = line(&account);
     admin.gateway.meta.add_account(account).await?;

@@ -1,9 +1,10 @@
-//! Epochs, and the ledger as a file that anyone can verify.
+//! Epochs, prices, statements and earnings, and the ledger as a file that
+//! anyone can verify.
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use ledger::client::ClientError;
@@ -68,4 +69,55 @@ pub(super) async fn export(State(admin): State<Admin>) -> Response {
     });
     let kind = [(http::header::CONTENT_TYPE, "application/x-ndjson")];
     (kind, Body::from_stream(lines)).into_response()
+}
+
+#[derive(Deserialize)]
+pub(super) struct StatementQuery {
+    epoch: u64,
+}
+
+/// What an account used and paid in an epoch, with proofs.
+pub(super) async fn statement(
+    State(admin): State<Admin>,
+    name: Result<Path<String>, PathRejection>,
+    query: Result<Query<StatementQuery>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let (Path(name), Query(StatementQuery { epoch })) = (name?, query?);
+    let account = admin.gateway.meta.account_named(&name).await?.id;
+    let asked = json!({ "query": "statement", "account": account, "epoch": epoch });
+    Ok(Json(admin.client.query(asked).await?))
+}
+
+#[derive(Deserialize)]
+pub(super) struct EarningsQuery {
+    from: Option<u64>,
+    until: Option<u64>,
+    after: Option<u64>,
+}
+
+/// What a node or a gateway earned, with every deduction.
+pub(super) async fn earnings(
+    State(admin): State<Admin>,
+    party: Result<Path<String>, PathRejection>,
+    query: Result<Query<EarningsQuery>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let (Path(party), Query(EarningsQuery { from, until, after })) = (party?, query?);
+    let asked = json!({
+        "query": "earnings", "party": party, "from": from, "until": until, "after": after,
+    });
+    Ok(Json(admin.client.query(asked).await?))
+}
+
+/// The price sheets that hold or are to come.
+pub(super) async fn prices(State(admin): State<Admin>) -> Result<Json<Value>, Problem> {
+    Ok(Json(admin.client.query(json!({ "query": "prices" })).await?))
+}
+
+/// What traffic would cost: the body is its counters.
+pub(super) async fn quote(
+    State(admin): State<Admin>,
+    counters: Result<Json<Value>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Json(counters) = counters?;
+    Ok(Json(admin.client.query(json!({ "query": "quote", "counters": counters })).await?))
 }

@@ -62,6 +62,7 @@ pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Value>, Prob
             "zone": view.record.zone,
             "operator": view.record.operator,
             "state": if view.is_up() { "up" } else { "down" },
+            "standing": view.state.name(),
             "earned": amount("earned"),
             "immature": amount("immature"),
             "mature": amount("mature"),

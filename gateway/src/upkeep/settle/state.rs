@@ -1,0 +1,139 @@
+//! Usage statements: who pays for the receipts of an epoch, when it is over.
+
+use std::collections::BTreeMap;
+
+use protocol::ledger_api::{ChainInfo, Submission};
+use protocol::price::{Amount, Counters, Prices};
+use protocol::statement::{Revision, UNSIGNED, UsageStatement};
+use protocol::{AccountId, Epoch};
+
+use super::{SettleError, Settler, sheet_of};
+
+impl Settler {
+    /// Usage statements that add up to the receipts of an epoch.
+    pub(super) async fn state(
+        &mut self,
+        info: &ChainInfo,
+        epoch: Epoch,
+    ) -> Result<(), SettleError> {
+        // Receipts are final by now, so once is enough.
+        if self.stated.contains_key(&epoch) {
+            return Ok(());
+        }
+        // For others nobody but the gateway pays.
+        let Some(served) = &self.served else { return Ok(()) };
+        let gateway = self.gateway.id();
+        let query =
+            serde_json::json!({ "query": "receipts_total", "epoch": epoch, "gateway": gateway });
+        let answer = self.client.query(query).await?;
+        let sum = answer.get("sum").cloned().ok_or(SettleError::Answer("sum"))?;
+        let receipts: Amount =
+            serde_json::from_value(sum).map_err(|_| SettleError::Answer("sum"))?;
+        if receipts == Amount::ZERO {
+            self.stated.insert(epoch, receipts);
+            return Ok(());
+        }
+        let used = self.gateway.meta.metered_accounts(epoch).await?.into_iter();
+        let used: BTreeMap<AccountId, Counters> =
+            used.filter(|(account, _)| served.contains(account)).collect();
+        let prices = sheet_of(info, epoch).prices;
+        let shares = share_out(receipts, &used, &prices, self.gateway.own_account());
+        // Said again after a restart it is the same, and changes nothing.
+        let revision = Revision(1);
+        let statement = |(account, amount): (AccountId, Amount)| {
+            let statement = UsageStatement {
+                chain: info.chain,
+                gateway,
+                account,
+                epoch,
+                revision,
+                counters: used.get(&account).copied().unwrap_or_default(),
+                amount,
+                signature: UNSIGNED,
+            };
+            Submission::Usage(Box::new(statement.signed(&self.gateway.key)))
+        };
+        match self.submit(shares.into_iter().map(statement).collect()).await {
+            // Said again it would be refused again: the gateway pays.
+            Err(SettleError::Refused(reason)) => {
+                tracing::warn!(%epoch, reason, "not every statement was taken");
+            }
+            done => done?,
+        }
+        self.stated.insert(epoch, receipts);
+        Ok(())
+    }
+}
+
+/// Who pays how much of `receipts`: what they used, scaled down if the nodes
+/// claimed less; what is left over is paid by `own`. What an account has not
+/// reserved the ledger does not charge it. Pure.
+fn share_out(
+    receipts: Amount,
+    used: &BTreeMap<AccountId, Counters>,
+    prices: &Prices,
+    own: AccountId,
+) -> BTreeMap<AccountId, Amount> {
+    let amounts: BTreeMap<AccountId, u128> =
+        used.iter().map(|(account, counters)| (*account, counters.amount(prices).0)).collect();
+    let total = amounts.values().fold(0u128, |sum, amount| sum.saturating_add(*amount));
+    let mut shares: BTreeMap<AccountId, Amount> = BTreeMap::new();
+    let mut left = receipts.0;
+    for (account, amount) in amounts {
+        let share = if total <= receipts.0 { amount } else { scaled(amount, receipts.0, total) };
+        let share = share.min(left);
+        left -= share;
+        if share > 0 {
+            shares.insert(account, Amount(share));
+        }
+    }
+    if left > 0 {
+        let own = shares.entry(own).or_default();
+        own.0 += left;
+    }
+    shares
+}
+
+/// `amount * part / whole`, rounded down, for `part < whole`.
+fn scaled(amount: u128, part: u128, whole: u128) -> u128 {
+    match amount.checked_mul(part) {
+        Some(product) => product / whole,
+        // Beyond 128 bits the last digits do not matter: what is lost here is
+        // paid by the gateway.
+        None => amount / (whole / part.max(1)).max(1).saturating_add(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OWN: AccountId = AccountId([255; 16]);
+
+    proptest! {
+        /// Whatever was used and claimed, the shares add up to the receipts,
+        /// and nobody pays more than was metered for them.
+        #[test]
+        fn shares_add_up(
+            used in prop::collection::btree_map(0u8..20, 0u64..u64::MAX, 0..10),
+            receipts in 0u128..(1 << 100),
+        ) {
+            let prices = Prices { put_bytes: 3, ..Prices::default() };
+            let used: BTreeMap<_, _> = used
+                .into_iter()
+                .map(|(n, bytes)| {
+                    (AccountId([n; 16]), Counters { put_bytes: bytes, ..Counters::default() })
+                })
+                .collect();
+            let shares = share_out(Amount(receipts), &used, &prices, OWN);
+            prop_assert_eq!(shares.values().map(|share| share.0).sum::<u128>(), receipts);
+            for (account, share) in shares {
+                if account != OWN {
+                    prop_assert!(share <= used[&account].amount(&prices));
+                }
+            }
+        }
+    }
+}
