@@ -1,5 +1,6 @@
 """Ledger, gateway and six nodes as eight processes, joined as the Helm chart joins them."""
 
+import itertools
 import json
 import re
 import shutil
@@ -13,10 +14,20 @@ from smoke_harness import (
 NODES = 6
 
 
+# Below the ports that the system gives to sockets that ask for any: what is
+# free stays free until the process that is told of it starts.
+PORTS = itertools.cycle(range(10_000, 20_000))
+
+
 def free_port(kind):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    for port in itertools.islice(PORTS, 10_000):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("no free port")
 
 
 class Role:

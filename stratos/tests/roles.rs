@@ -67,7 +67,7 @@ impl Eight {
                 .expect("written");
             self.nodes[n].start();
         }
-        self.gateway.await_nodes(NODES).await;
+        self.gateway.await_nodes(&mut self.nodes).await;
     }
 }
 
@@ -127,7 +127,7 @@ async fn what_eight_processes_acknowledged_outlives_each_of_them() {
 
     eight.gateway.0.kill();
     eight.gateway.0.start();
-    eight.gateway.await_nodes(NODES).await;
+    eight.gateway.await_nodes(&mut eight.nodes).await;
     objects.check(&eight.gateway.client().await).await;
 
     let s3 = eight.gateway.client().await;

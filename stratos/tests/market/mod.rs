@@ -81,7 +81,7 @@ impl Market {
             self.nodes[n].start();
         }
         for gateway in &self.gateways {
-            gateway.await_nodes(self.nodes.len()).await;
+            gateway.await_nodes(&mut self.nodes).await;
         }
     }
 

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -15,6 +16,9 @@ use stratos::endpoint::Endpoint;
 /// For whatever is waited for: generous, since a busy machine runs this beside
 /// a compiler.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The first port for processes and how many there are; see [`free_port`].
+const PORTS: (u32, u32) = (20_000, 12_000);
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
@@ -93,6 +97,13 @@ impl Role {
         wait_for("end of the process", self, async || process.try_wait().expect("its state")).await
     }
 
+    /// A process that ended by itself ends the test, with what it said.
+    pub fn assert_running(&mut self) {
+        if let Some(status) = self.process.as_mut().and_then(|process| process.try_wait().ok()?) {
+            panic!("{} ended by itself: {status}\n{}", self.name, self.log());
+        }
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
@@ -129,12 +140,26 @@ pub async fn wait_for<T>(what: &str, role: &Role, mut look: impl AsyncFnMut() ->
 }
 
 pub fn free_tcp() -> SocketAddr {
-    let probe = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    probe.local_addr().expect("bound")
+    free_port(|addr| TcpListener::bind(addr).is_ok())
 }
 
 pub fn free_udp() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound")
+    free_port(|addr| UdpSocket::bind(addr).is_ok())
+}
+
+/// A port for a process that starts later. The system hands out ports above
+/// these: no socket that asks for any port takes it in between. Each is given
+/// once, and other runs of tests begin elsewhere.
+fn free_port(can_bind: impl Fn(SocketAddr) -> bool) -> SocketAddr {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(61);
+    let any = (0..PORTS.1).find_map(|_| {
+        let offset = begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % PORTS.1;
+        let port = u16::try_from(PORTS.0 + offset).expect("below the system's own");
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        can_bind(addr).then_some(addr)
+    });
+    any.expect("a free port")
 }
 
 /// What `stratos health` says.
@@ -172,11 +197,13 @@ impl Gateway {
         answer["invite"].as_str().expect("an invite").to_owned()
     }
 
-    /// Waits until it is ready and sees this many nodes.
-    pub async fn await_nodes(&self, count: usize) {
+    /// Waits until it is ready and sees all of these nodes.
+    pub async fn await_nodes(&self, roles: &mut [Role]) {
+        let count = roles.len();
         let endpoint = self.endpoint().await.endpoint;
         wait_for("ready gateway", &self.0, async || is_ready(&endpoint).then_some(())).await;
         wait_for(&format!("{count} nodes"), &self.0, async || {
+            roles.iter_mut().for_each(Role::assert_running);
             let nodes = self.ask(&["node", "list"]);
             let nodes = nodes["nodes"].as_array().expect("nodes");
             let up = nodes.iter().filter(|node| node["state"] == "up").count();
