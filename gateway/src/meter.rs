@@ -9,6 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use protocol::price::Counters;
 use protocol::{AccountId, Epoch, NodeId};
 
+/// A gateway has one meter, so all its vouchers are of one lane.
+pub const LANE: u16 = 0;
+
 /// The counters of one epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metered {

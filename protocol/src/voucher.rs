@@ -134,6 +134,13 @@ impl Voucher {
         sign::verify(self.body.gateway, &self.body, &self.gateway_signature)
     }
 
+    /// Whether it is what `gateway` owes to `node` in this network, by its own
+    /// signature. A node can show vouchers that were signed for another.
+    pub fn is_owed(&self, chain: ChainId, gateway: GatewayId, node: NodeId) -> bool {
+        (self.body.chain, self.body.gateway, self.body.node) == (chain, gateway, node)
+            && self.verify().is_ok()
+    }
+
     /// Counter-signs as the node.
     pub fn countersigned(self, node: &SecretKey) -> Receipt {
         let node_signature = sign::sign(node, &NodeHalf(&self));

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chain::REVOKED;
 use crate::gateway::{Gateway, now_ms};
+use crate::meter::LANE;
 use crate::nodes::registry::{Experience, NodeView};
 use crate::upkeep::standing;
 
@@ -176,11 +177,11 @@ async fn take_status(gateway: &Gateway, node: NodeId, status: &Status) {
             return;
         }
     }
-    for voucher in &status.vouchers {
-        // Our own signature proves what we once owed.
-        if voucher.body.gateway == gateway.id() && voucher.verify().is_ok() {
-            let body = &voucher.body;
-            gateway.meter.raise(body.epoch, node, &body.counters);
+    if let Some(info) = gateway.chain.info() {
+        let ours = status.vouchers.iter().filter(|voucher| voucher.body.lane == LANE);
+        for voucher in ours.filter(|voucher| voucher.is_owed(info.chain, gateway.id(), node)) {
+            // Our own signature proves what we once owed.
+            gateway.meter.raise(voucher.body.epoch, node, &voucher.body.counters);
         }
     }
     gateway.registry.set_status(node, status);
@@ -189,5 +190,49 @@ async fn take_status(gateway: &Gateway, node: NodeId, status: &Status) {
         && let Err(error) = standing::refresh(gateway).await
     {
         tracing::warn!(?node, %error, "the node's standing is looked up later");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::price::{Amount, Counters};
+    use protocol::voucher::VoucherBody;
+
+    use super::*;
+    use crate::testing::{World, chain_info, incarnation, node};
+
+    #[tokio::test]
+    async fn a_node_is_not_owed_what_another_one_is() {
+        let world = World::start().await;
+        let gateway = &world.gateway;
+        let info = chain_info(gateway.id());
+        gateway.chain.set(info.clone());
+        gateway.meter.turn(info.open);
+        let body = VoucherBody {
+            chain: info.chain,
+            gateway: gateway.id(),
+            node: node(1),
+            epoch: info.open,
+            lane: LANE,
+            counters: Counters { put_bytes: 1 << 40, operations: 1, ..Counters::default() },
+            amount: Amount(0),
+            price_sheet: [0; 32],
+        };
+        let show = async |by: u8, body: &VoucherBody| {
+            let voucher = body.clone().signed(&gateway.key);
+            let status = Status {
+                incarnation: incarnation(node(by)),
+                free: 1 << 40,
+                stored: 0,
+                shards: 0,
+                vouchers: vec![voucher],
+            };
+            take_status(gateway, node(by), &status).await;
+            gateway.meter.snapshot().nodes.get(&node(by)).copied().unwrap_or_default()
+        };
+        assert_eq!(show(2, &body).await, Counters::default(), "it is owed to another");
+        let elsewhere = VoucherBody { chain: protocol::ChainId([4; 16]), ..body.clone() };
+        assert_eq!(show(1, &elsewhere).await, Counters::default(), "in another network");
+        assert_eq!(show(1, &body).await, body.counters);
     }
 }

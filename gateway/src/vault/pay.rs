@@ -11,10 +11,11 @@ use std::sync::Arc;
 use protocol::ledger_api::ChainInfo;
 use protocol::message::WINDOW;
 use protocol::price::Counters;
-use protocol::voucher::VoucherBody;
+use protocol::voucher::{Voucher, VoucherBody};
 use protocol::{GatewayId, NodeId, SecretKey};
 use tokio::sync::Mutex;
 
+use crate::meter::LANE;
 use crate::nodes::{NodeError, Nodes};
 
 /// A node gets a voucher after this many bytes.
@@ -66,25 +67,65 @@ impl Payer {
     }
 
     async fn try_vouch(&self, node: NodeId, owed: &Counters) -> Result<(), NodeError> {
-        let gateway: GatewayId = self.key.public().into();
         let (epoch, sheet) = (self.info.open, &self.info.prices.sheet);
         let status = self.nodes.status(node).await?;
-        let same = status
-            .vouchers
-            .iter()
-            .map(|voucher| &voucher.body)
-            .find(|body| (body.gateway, body.epoch, body.lane) == (gateway, epoch, 0));
-        let counters = same.map_or(*owed, |body| body.counters.plus(owed));
+        let counters = self.owed_before(node, &status.vouchers).plus(owed);
         let voucher = VoucherBody {
             chain: self.info.chain,
-            gateway,
+            gateway: self.key.public().into(),
             node,
             epoch,
-            lane: 0,
+            lane: LANE,
             counters,
             amount: counters.amount(&sheet.prices),
             price_sheet: sheet.id(),
         };
         self.nodes.voucher(node, voucher.signed(&self.key)).await
+    }
+
+    /// What was vouched for in this epoch already. Only our own signature says
+    /// it: a node may show anything.
+    fn owed_before(&self, node: NodeId, shown: &[Voucher]) -> Counters {
+        let gateway: GatewayId = self.key.public().into();
+        let before = shown.iter().find(|voucher| {
+            let body = &voucher.body;
+            (body.epoch, body.lane) == (self.info.open, LANE)
+                && voucher.is_owed(self.info.chain, gateway, node)
+        });
+        before.map_or_else(Counters::default, |voucher| voucher.body.counters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Epoch;
+
+    use super::*;
+    use crate::testing::{MemoryNodes, chain_info, node};
+
+    #[test]
+    fn a_node_is_owed_what_we_signed_for_it_and_nothing_that_it_made_up() {
+        let key = SecretKey::from_seed([9; 32]);
+        let info = chain_info(key.public().into());
+        let payer = Payer::new(Arc::new(MemoryNodes::default()), key.clone(), info.clone());
+        let body = VoucherBody {
+            chain: info.chain,
+            gateway: key.public().into(),
+            node: node(1),
+            epoch: info.open,
+            lane: LANE,
+            counters: Counters { get_bytes: 1 << 60, ..Counters::default() },
+            amount: protocol::price::Amount(0),
+            price_sheet: [0; 32],
+        };
+        let before = |body: &VoucherBody, by: &SecretKey| {
+            payer.owed_before(node(1), &[body.clone().signed(by)])
+        };
+        assert_eq!(before(&body, &key), body.counters);
+        let nothing = Counters::default();
+        assert_eq!(before(&body, &SecretKey::from_seed([8; 32])), nothing, "it signed itself");
+        assert_eq!(before(&VoucherBody { node: node(2), ..body.clone() }, &key), nothing);
+        assert_eq!(before(&VoucherBody { epoch: Epoch(6), ..body.clone() }, &key), nothing);
+        assert_eq!(before(&VoucherBody { lane: 1, ..body }, &key), nothing);
     }
 }

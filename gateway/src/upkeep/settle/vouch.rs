@@ -10,6 +10,7 @@ use protocol::{Epoch, NodeId};
 use tokio::time::Instant;
 
 use super::{SettleError, Settler, sheet_of};
+use crate::meter::LANE;
 
 /// A node gets a voucher after this much traffic.
 const TRAFFIC_STEP: u64 = 64 * 1024 * 1024;
@@ -60,7 +61,7 @@ impl Settler {
                 gateway: self.gateway.id(),
                 node,
                 epoch,
-                lane: 0,
+                lane: LANE,
                 counters,
                 amount: counters.amount(&sheet.prices),
                 price_sheet: sheet.id(),
