@@ -5,7 +5,8 @@
 //! {"query":"nodes","after":NODE?}                      nodes and what they earned
 //! {"query":"account","account":ID}                     one account
 //! {"query":"accounts","after":ID?,"gateway":ID?}       all accounts; those a gateway may spend from
-//! {"query":"receipts_total","epoch":N,"gateway":ID}    what a gateway owes by accepted receipts
+//! {"query":"receipts_total","epoch":N,"gateway":ID}    what a gateway owes by accepted receipts, and
+//!                                                      until the epoch is sealed what it stated
 //! {"query":"inclusion","epoch":N,"gateway":ID,"node":ID,"lane":N}  proof that a receipt is in the log
 //! {"query":"claims","node":ID,"after":CLAIM?}          open claims that a node lost a shard
 //! {"query":"audits","gateway":ID,"after":NODE?}        what a gateway reported of nodes

@@ -252,7 +252,8 @@ pub(super) fn receipts_total(
     epoch: Epoch,
     gateway: GatewayId,
 ) -> Result<Value, QueryError> {
-    let total = match (state.intake().get(&epoch), state.summary(epoch)) {
+    let intake = state.intake().get(&epoch);
+    let total = match (intake, state.summary(epoch)) {
         (Some(intake), _) => GatewayTotal {
             owed: Amount(intake.owed(gateway).unwrap_or(u128::MAX)),
             receipts: intake.lanes_of(gateway).count() as u64,
@@ -260,5 +261,9 @@ pub(super) fn receipts_total(
         (None, Some(summary)) => summary.totals.get(&gateway).copied().unwrap_or_default(),
         (None, None) => return Err(QueryError::NoEpoch(epoch)),
     };
-    Ok(json!({ "sum": total.owed, "receipts": total.receipts }))
+    let stated = intake.map(|intake| {
+        let amounts = intake.statements_of(gateway).map(|statement| statement.amount.0);
+        Amount(amounts.fold(0, u128::saturating_add))
+    });
+    Ok(json!({ "sum": total.owed, "receipts": total.receipts, "stated": stated }))
 }

@@ -176,7 +176,7 @@ async fn traffic_is_settled_paid_and_proved() {
     assert_eq!(network.node.submit(vec![receipt.clone()]).await.unwrap(), [Ok(())]);
     assert_eq!(network.node.submit(vec![receipt.clone()]).await.unwrap(), [Ok(())]);
     let total = json!({"query": "receipts_total", "epoch": 0, "gateway": gateway(0)});
-    assert_eq!(network.ask(total.clone()).await, json!({"sum": "1000", "receipts": 1}));
+    assert_eq!(network.ask(total.clone()).await, json!({"sum": "1000", "receipts": 1, "stated": "0"}));
 
     network.pass_epoch().await;
     let info = network.node.chain_info().await.unwrap();
@@ -184,6 +184,8 @@ async fn traffic_is_settled_paid_and_proved() {
     let late = network.node.submit(vec![receipt.clone()]).await.unwrap();
     assert_eq!(late, [Err("epoch 0 does not take receipts now".to_owned())]);
     assert_eq!(network.gateway.submit(vec![network.usage(counters)]).await.unwrap(), [Ok(())]);
+    let stated = json!({"sum": "1000", "receipts": 1, "stated": "1000"});
+    assert_eq!(network.ask(total.clone()).await, stated);
     network.pass_epoch().await;
 
     let epochs = network.ask(json!({"query": "epochs", "last": 2})).await;
@@ -195,7 +197,7 @@ async fn traffic_is_settled_paid_and_proved() {
         "void": [], "covered": [],
     });
     assert_eq!(epochs["epochs"][0], want);
-    assert_eq!(network.ask(total).await, json!({"sum": "1000", "receipts": 1}));
+    assert_eq!(network.ask(total).await, json!({"sum": "1000", "receipts": 1, "stated": null}));
     let spent = network.ask(json!({"query": "account", "account": account(0)})).await;
     let want = json!({
         "account": account(0), "gateway": gateway(0),

@@ -151,6 +151,11 @@ impl Settler {
         let nodes: HashMap<_, _> = meta.metered_nodes(epoch).await?.into_iter().collect();
         let accounts = meta.metered_accounts(epoch).await?.into_iter().collect();
         self.gateway.meter.resume(Metered { epoch, nodes, accounts });
+        // Nodes that were away at the end of an epoch may lack their last voucher.
+        for &epoch in info.taking_receipts.iter().filter(|before| **before < epoch) {
+            let unvouched = meta.metered_nodes(epoch).await?;
+            self.ended.push(Ended { epoch, unwritten: None, unvouched });
+        }
         Ok(())
     }
 

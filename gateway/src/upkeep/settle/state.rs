@@ -1,6 +1,6 @@
 //! Usage statements: who pays for the receipts of an epoch, when it is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use protocol::ledger_api::{ChainInfo, Submission};
 use protocol::price::{Amount, Counters, Prices};
@@ -20,22 +20,27 @@ impl Settler {
         if self.stated.contains_key(&epoch) {
             return Ok(());
         }
-        // For others nobody but the gateway pays.
+        // Until it is known who is served, and what was used is written down.
         let Some(served) = &self.served else { return Ok(()) };
+        if self.ended.iter().any(|ended| ended.epoch == epoch && ended.unwritten.is_some()) {
+            return Ok(());
+        }
         let gateway = self.gateway.id();
         let query =
             serde_json::json!({ "query": "receipts_total", "epoch": epoch, "gateway": gateway });
         let answer = self.client.query(query).await?;
-        let sum = answer.get("sum").cloned().ok_or(SettleError::Answer("sum"))?;
-        let receipts: Amount =
-            serde_json::from_value(sum).map_err(|_| SettleError::Answer("sum"))?;
-        if receipts == Amount::ZERO {
+        let (receipts, stated) = (amount(&answer, "sum")?, amount(&answer, "stated")?);
+        // Said before the last stop, it stands, even if the metadata of that
+        // time are lost: more than the receipts would be a lie.
+        if stated >= receipts {
             self.stated.insert(epoch, receipts);
             return Ok(());
         }
-        let used = self.gateway.meta.metered_accounts(epoch).await?.into_iter();
+        if stated == Amount::ZERO {
+            self.take_over(epoch, served).await?;
+        }
         let used: BTreeMap<AccountId, Counters> =
-            used.filter(|(account, _)| served.contains(account)).collect();
+            self.gateway.meta.metered_accounts(epoch).await?.into_iter().collect();
         let prices = sheet_of(info, epoch).prices;
         let shares = share_out(receipts, &used, &prices, self.gateway.own_account());
         // Said again after a restart it is the same, and changes nothing.
@@ -63,6 +68,47 @@ impl Settler {
         self.stated.insert(epoch, receipts);
         Ok(())
     }
+
+    /// What accounts used that are not served is the gateway's own from now on.
+    /// Written down before anything is stated: who is served may change, and what
+    /// is said again after a restart must be the same.
+    async fn take_over(
+        &self,
+        epoch: Epoch,
+        served: &HashSet<AccountId>,
+    ) -> Result<(), SettleError> {
+        let own = self.gateway.own_account();
+        let used = self.gateway.meta.metered_accounts(epoch).await?;
+        let changed = taken_over(used.into_iter().collect(), served, own);
+        self.gateway.meta.keep_metered(epoch, Vec::new(), changed).await?;
+        Ok(())
+    }
+}
+
+fn amount(answer: &serde_json::Value, name: &'static str) -> Result<Amount, SettleError> {
+    let found = answer.get(name).cloned().ok_or(SettleError::Answer(name))?;
+    serde_json::from_value(found).map_err(|_| SettleError::Answer(name))
+}
+
+/// The counters that change when `own` pays for those who are not served. Pure.
+fn taken_over(
+    used: BTreeMap<AccountId, Counters>,
+    served: &HashSet<AccountId>,
+    own: AccountId,
+) -> Vec<(AccountId, Counters)> {
+    let before = used.get(&own).copied().unwrap_or_default();
+    let others = used.into_iter().filter(|(account, counters)| {
+        *account != own && !served.contains(account) && *counters != Counters::default()
+    });
+    let (mut changed, mut sum) = (Vec::new(), before);
+    for (account, counters) in others {
+        sum = sum.plus(&counters);
+        changed.push((account, Counters::default()));
+    }
+    if !changed.is_empty() {
+        changed.push((own, sum));
+    }
+    changed
 }
 
 /// Who pays how much of `receipts`: what they used, scaled down if the nodes
@@ -111,6 +157,20 @@ mod tests {
     use super::*;
 
     const OWN: AccountId = AccountId([255; 16]);
+
+    #[test]
+    fn who_is_not_served_is_paid_for_once_and_for_all() {
+        let bytes = |put_bytes| Counters { put_bytes, ..Counters::default() };
+        let [ann, bob] = [1, 2].map(|n| AccountId([n; 16]));
+        let mut used: BTreeMap<_, _> = [(ann, bytes(60)), (bob, bytes(40)), (OWN, bytes(1))].into();
+        let only_ann = HashSet::from([ann]);
+        let changed = taken_over(used.clone(), &only_ann, OWN);
+        assert_eq!(changed, [(bob, bytes(0)), (OWN, bytes(41))]);
+        used.extend(changed);
+        // After a restart bob is served: his part stays the gateway's.
+        assert_eq!(taken_over(used.clone(), &HashSet::from([ann, bob]), OWN), []);
+        assert_eq!(taken_over(used, &only_ann, OWN), []);
+    }
 
     proptest! {
         /// Whatever was used and claimed, the shares add up to the receipts,
