@@ -103,15 +103,6 @@ pub enum Event {
         /// Whether the node showed the bytes.
         refuted: bool,
     },
-    /// A gateway got back what repairs cost it and nobody else got.
-    Reimbursed {
-        /// The epoch of the repairs.
-        epoch: Epoch,
-        /// Who.
-        gateway: GatewayId,
-        /// How much.
-        amount: Amount,
-    },
     /// Half of what was held back was returned.
     HeldReturned {
         /// To whom.

@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 use crate::ids::{ChainId, Epoch, GatewayId, NodeId, Root, ShardId};
 use crate::keys::SecretKey;
+use crate::message::SHARD_LEN_MAX;
 use crate::sign::{self, BadSignature, Signature, Signed};
 use crate::tree::{self, GROUP};
 use crate::voucher::Receipt;
@@ -26,9 +27,6 @@ use crate::wire::{Reader, Wire, WireError, Writer};
 /// Longest proof of one group: the group and 64 bytes for each level of the
 /// tree above it.
 pub const PROOF_MAX: usize = 16 * 1024 + 64 * 48;
-
-/// Shards that a claim may be about are at most this long.
-pub const SHARD_MAX: u64 = 1 << 40;
 
 /// A gateway says that a node lost a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +74,7 @@ impl LossClaim {
     /// Whether it is about something that there can be.
     pub fn is_sound(&self) -> bool {
         let groups = self.len.div_ceil(GROUP);
-        (1..=SHARD_MAX).contains(&self.len) && self.group < groups && self.data > 0
+        (1..=SHARD_LEN_MAX).contains(&self.len) && self.group < groups && self.data > 0
     }
 
     /// The bytes that were asked for.

@@ -8,12 +8,10 @@
 //!
 //! A shard that never was cannot be shown, so a gateway can lie about one. What
 //! bounds the lie: all its claims against a node are together about no more
-//! bytes than its paid receipts say were put there, each shard once, and only
-//! while the epoch is not mature. What makes it pointless: the money goes to the
-//! repair fund. A gateway gets back what its own repairs cost it beyond what
-//! nodes, gateways and the emission got of it, which is the chain's part, and no
-//! more than its claims really brought in. A gateway that repairs for show, with
-//! nodes and payers of its own, so ends no better than without.
+//! bytes than its paid receipts say were put there, each shard once, only while
+//! the epoch is not mature, and they take no more from the node than it was paid
+//! for that gateway's receipts. What makes it pointless: the money goes to the
+//! repair fund, and nothing comes back to who claimed, whatever its repairs cost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -28,7 +26,7 @@ use super::{Rejection, State};
 use crate::account::Account;
 use crate::entry::Entry;
 use crate::event::Event;
-use crate::fraction::{part, share};
+use crate::fraction::share;
 use crate::hash::Hash;
 use crate::settlement::{Rates, Settlement};
 
@@ -59,6 +57,10 @@ struct Placed {
     claimed: u64,
     /// Claims that are open.
     open: u32,
+    /// What the node was paid for the gateway's receipts.
+    paid: u128,
+    /// What the gateway's claims took from it.
+    taken: u128,
 }
 
 /// All that was claimed.
@@ -77,8 +79,6 @@ pub struct Claims {
     /// What was ever claimed.
     shards: BTreeSet<(GatewayId, NodeId, ShardId)>,
     placed: BTreeMap<(GatewayId, NodeId), Placed>,
-    /// What gateways' claims brought in for repairs and they did not get back.
-    credits: BTreeMap<GatewayId, u128>,
 }
 
 impl Claims {
@@ -107,12 +107,6 @@ impl Claims {
         self.ended.get(id).copied()
     }
 
-    /// What each gateway's claims brought in for repairs and it did not get
-    /// back.
-    pub fn credits(&self) -> &BTreeMap<GatewayId, u128> {
-        &self.credits
-    }
-
     pub(super) fn write(&self, out: &mut Writer) {
         out.u64(self.open.len() as u64);
         for (id, open) in &self.open {
@@ -128,11 +122,8 @@ impl Claims {
             node.write(out);
             out.u64(placed.put);
             out.u64(placed.claimed);
-        }
-        out.u64(self.credits.len() as u64);
-        for (gateway, &credit) in &self.credits {
-            gateway.write(out);
-            out.u128(credit);
+            out.u128(placed.paid);
+            out.u128(placed.taken);
         }
     }
 }
@@ -254,11 +245,13 @@ impl State {
     pub(super) fn settle_claim(&mut self, id: [u8; 32]) {
         let OpenClaim { claim, repair_cost, put_reward, .. } = self.end_claim(id, false);
         // On a curve with a stake without measure the sum might not be countable.
-        let due = repair_cost.0.saturating_add(put_reward.0);
+        let cost = repair_cost.0.saturating_add(put_reward.0);
+        let key = (claim.gateway, claim.node);
+        let placed = self.law.claims.placed.get(&key).copied().unwrap_or_default();
+        let due = cost.min(placed.paid.saturating_sub(placed.taken));
         let taken = self.penalise(claim.node, due, format!("lost shard {}", claim.shard));
-        let credit = taken.total().min(repair_cost.0);
-        if credit > 0 {
-            *self.law.claims.credits.entry(claim.gateway).or_default() += credit;
+        if let Some(placed) = self.law.claims.placed.get_mut(&key) {
+            placed.taken += taken.total(); // At most what was paid.
         }
     }
 
@@ -278,6 +271,17 @@ impl State {
         open
     }
 
+    /// Notes what nodes were paid through whom.
+    pub(super) fn note_paid(&mut self, settlement: &Settlement) {
+        for share in &settlement.shares {
+            // Where nothing was put there is nothing to claim.
+            if let Some(placed) = self.law.claims.placed.get_mut(&(share.gateway, share.node)) {
+                let pay = share.gross - share.tax - share.withheld;
+                placed.paid = placed.paid.saturating_add(pay);
+            }
+        }
+    }
+
     /// Notes bytes that were paid for.
     pub(super) fn note_placed(&mut self, gateway: GatewayId, node: NodeId, counters: &Counters) {
         let put = counters.put_bytes.saturating_add(counters.repair_bytes);
@@ -285,34 +289,6 @@ impl State {
         if put > 0 && self.genesis.economy().rebuttal_ms > 0 {
             let placed = self.law.claims.placed.entry((gateway, node)).or_default();
             placed.put = placed.put.saturating_add(put);
-        }
-    }
-
-    /// Gives gateways back what repairs cost them, of `spent` in this epoch, as
-    /// far as nobody else got it and their claims brought it in.
-    pub(super) fn reimburse(
-        &mut self,
-        epoch: Epoch,
-        spent: &BTreeMap<GatewayId, u128>,
-        settlement: &Settlement,
-    ) {
-        if settlement.debited == 0 {
-            return; // Nobody paid for repairs, however many units they were.
-        }
-        let lost = settlement.treasury - settlement.emission;
-        for (&gateway, &spent) in spent {
-            let Some(credit) = self.law.claims.credits.get_mut(&gateway) else { continue };
-            let fund = self.book.balance(Account::RepairFund).0;
-            let amount = part(lost, spent, settlement.debited).min(*credit).min(fund);
-            *credit -= amount;
-            if *credit == 0 {
-                self.law.claims.credits.remove(&gateway);
-            }
-            let to = Account::Available(gateway_account(gateway));
-            self.book
-                .transfer(Account::RepairFund, to, Amount(amount))
-                .expect("no more is given than there is");
-            self.events.push(Event::Reimbursed { epoch, gateway, amount: Amount(amount) });
         }
     }
 }
@@ -332,8 +308,7 @@ fn asking_cost(claim: &LossClaim, prices: &Prices) -> u128 {
 
 /// What it costs to read enough shards to rebuild one, and to put it elsewhere.
 fn repair_cost(claim: &LossClaim, prices: &Prices) -> u128 {
-    // Below 2^8 * 2^40 * 2^64 and 2^40 * 2^64.
-    let len = u128::from(claim.len);
-    let read = u128::from(claim.data) * len * u128::from(prices.get_bytes);
-    read + len * u128::from(prices.put_bytes)
+    // Below 2^8 * 2^27 * 2^64.
+    let moved = (u128::from(claim.data) + 1) * u128::from(claim.len);
+    moved * u128::from(prices.repair_bytes)
 }

@@ -52,7 +52,7 @@ impl State {
 
         self.pay(&settlement);
         self.credit_traffic(&meters, &covered);
-        self.reimburse(epoch, &self.repairs(epoch, &meters, &lines), &settlement);
+        self.note_paid(&settlement);
         if self.genesis.is_answerable() {
             void.keys().for_each(|&gateway| self.revoke(gateway));
         }
@@ -138,23 +138,6 @@ impl State {
                 self.note_placed(*gateway, *node, &metered.counters);
             }
         }
-    }
-
-    /// What each gateway's repairs cost, in money, unless it was short or lied.
-    fn repairs(&self, epoch: Epoch, meters: &Meters, lines: &Lines) -> BTreeMap<GatewayId, u128> {
-        let prices = self.prices_of(epoch).sheet.prices;
-        let mut spent = BTreeMap::new();
-        for (&(node, gateway), metered) in meters {
-            let repair_bytes = metered.counters.repair_bytes;
-            let repairs = Counters { repair_bytes, ..Counters::default() }.amount(&prices).0;
-            let (repairs, all) = (repairs.min(metered.amount), metered.amount);
-            let line = lines[&(node, gateway)];
-            if repairs > 0 && !line.barren {
-                let debited = line.debited;
-                *spent.entry(gateway).or_default() += part(debited, repairs, all);
-            }
-        }
-        spent
     }
 
     fn tell(

@@ -38,8 +38,7 @@ fn index(event: &Event) -> Index {
         Event::Earned(earned) => of(Some(earned.epoch), earned.node.0),
         Event::Shared { epoch, gateway, .. }
         | Event::Covered { epoch, gateway, .. }
-        | Event::Void { epoch, gateway, .. }
-        | Event::Reimbursed { epoch, gateway, .. } => of(Some(*epoch), gateway.0),
+        | Event::Void { epoch, gateway, .. } => of(Some(*epoch), gateway.0),
         Event::Charged { epoch, account, .. } => {
             Index { epoch: Some(*epoch), party: None, account: Some(*account) }
         }
