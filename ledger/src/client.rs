@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use protocol::frame::{self, FrameError, LEDGER_FRAME_MAX};
+use protocol::frame::{self, FrameError, LEDGER_ANSWER_MAX};
 use protocol::ledger_api::{
     ChainInfo, LedgerRequest, Operation, Outcome, Outcomes, QueryAnswer, SUBMISSIONS_MAX,
     Submission,
@@ -215,5 +215,5 @@ async fn exchange<T: Wire>(
     frame::write_message(&mut send, request).await?;
     // The other end has stopped reading if this fails, and says why below.
     let _ = send.finish();
-    frame::read_answer(&mut recv, LEDGER_FRAME_MAX).await
+    frame::read_answer(&mut recv, LEDGER_ANSWER_MAX).await
 }

@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead, Read};
 
+use protocol::{ChainId, LedgerId};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -13,6 +14,9 @@ use crate::export::{LINE_MAX, LineError, parse_block, parse_genesis};
 /// What a replay found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
+    /// The network that the genesis makes, once it was read. An export proves
+    /// its history, not that it is the one you mean: compare this and the head.
+    pub network: Option<Network>,
     /// Good blocks, block 0 among them.
     pub blocks: u64,
     /// Entries in them.
@@ -24,6 +28,20 @@ pub struct Report {
     pub first_bad_height: Option<u64>,
     /// What is wrong with it.
     pub error: Option<String>,
+}
+
+/// Which network it is, and how far the good part of the export goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Network {
+    /// The network.
+    pub chain: ChainId,
+    /// Whose blocks they are.
+    pub ledger: LedgerId,
+    /// Entries in the log up to the last good block, and the root of its tree:
+    /// what a checkpoint says.
+    pub log_size: u64,
+    /// The root.
+    pub root: String,
 }
 
 impl Report {
@@ -60,8 +78,14 @@ enum Fault {
 /// Replays an export. Never fails and never panics, whatever it is given: what
 /// is wrong stands in the report.
 pub fn verify(mut export: impl BufRead) -> Report {
-    let mut report =
-        Report { blocks: 0, entries: 0, conserved: true, first_bad_height: None, error: None };
+    let mut report = Report {
+        network: None,
+        blocks: 0,
+        entries: 0,
+        conserved: true,
+        first_bad_height: None,
+        error: None,
+    };
     if let Err(fault) = replay(&mut export, &mut report) {
         report.first_bad_height = Some(report.blocks);
         report.error = Some(fault.to_string());
@@ -97,6 +121,13 @@ fn count(report: &mut Report, chain: &Chain, entries: usize) -> Result<(), Fault
         report.conserved = false;
         return Err(Fault::NotConserved);
     }
+    let (genesis, head) = (chain.state().genesis(), chain.head());
+    report.network = Some(Network {
+        chain: genesis.chain,
+        ledger: genesis.sequencer,
+        log_size: head.log_size,
+        root: head.entries_root.to_string(),
+    });
     report.blocks += 1;
     report.entries += entries as u64;
     Ok(())

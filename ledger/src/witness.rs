@@ -42,6 +42,9 @@ use memory::Memory;
 /// How often the ledger is asked.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Seconds by which a block may be ahead of our clock.
+const AHEAD_S: u64 = 60;
+
 /// Heights that are cosigned on the way: witnesses that ask at different times
 /// still meet there.
 const MILESTONE: u64 = 16;
@@ -180,6 +183,16 @@ impl Witness {
             to_cosign.push(ours.header);
         }
         for header in to_cosign {
+            let ahead_s = (header.time_ms / 1000).saturating_sub(now_s);
+            if ahead_s > AHEAD_S {
+                // Whoever makes time pass closes windows before anyone can submit.
+                tracing::error!(
+                    ahead_s,
+                    height = header.height,
+                    "the ledger's time is ahead of ours: its head is not cosigned"
+                );
+                continue;
+            }
             self.cosign(&header, now_s).await?;
         }
         self.progress.height.store(self.head().height, Ordering::Relaxed);

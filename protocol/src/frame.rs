@@ -13,8 +13,12 @@ use crate::wire::{Reader, Wire, WireError, Writer};
 /// Largest request or response frame of a node.
 pub const NODE_FRAME_MAX: usize = 4 * 1024;
 
-/// Largest request or response frame of the ledger.
+/// Largest request frame of the ledger.
 pub const LEDGER_FRAME_MAX: usize = 1024 * 1024;
+
+/// Largest response frame of the ledger: a whole network, each name as long as
+/// names can be.
+pub const LEDGER_ANSWER_MAX: usize = 2 * 1024 * 1024;
 
 /// Largest chunk of a shard's body.
 pub const CHUNK_MAX: usize = 1024 * 1024;

@@ -461,6 +461,40 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_largest_network_fits_an_answer() {
+        let name = "n".repeat(NAME_MAX);
+        let long = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535";
+        let record = NodeRecord {
+            node: NodeId([1; 32]),
+            addr: long.parse().unwrap(),
+            zone: name.clone(),
+            operator: name,
+        };
+        let key = crate::keys::SecretKey::from_seed([1; 32]);
+        let chain = ChainId([0; 16]);
+        let prices = crate::price::Prices::default();
+        let sheet = crate::price::PriceSheet { chain, from: 0, until: 1, prices }.signed(&key);
+        let info = ChainInfo {
+            chain,
+            ledger: key.public().into(),
+            open: Epoch(0),
+            opened_ms: 0,
+            epoch_ms: 1,
+            taking_receipts: vec![Epoch(0); MEMBERS_MAX],
+            taking_statements: vec![Epoch(0); MEMBERS_MAX],
+            prices: sheet.clone(),
+            gateways: vec![GatewayId([1; 32]); MEMBERS_MAX],
+            nodes: vec![record; MEMBERS_MAX],
+            sheets: vec![sheet; SHEETS_MAX],
+            curve: Some(CurvePrice { money: Amount(1), units: Amount(1) }),
+            excluded: vec![NodeId([1; 32]); MEMBERS_MAX],
+        };
+        let bytes = info.to_wire();
+        assert!(bytes.len() < crate::frame::LEDGER_ANSWER_MAX, "{}", bytes.len());
+        assert_eq!(ChainInfo::from_wire(&bytes), Ok(info));
+    }
+
+    #[test]
     fn outcomes_read_back() {
         let outcomes = Outcomes(vec![Ok(()), Err("no such account".into())]);
         assert_eq!(Outcomes::from_wire(&outcomes.to_wire()), Ok(outcomes));

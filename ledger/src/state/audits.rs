@@ -142,7 +142,10 @@ impl State {
         let mut commitments = before.map(|at| at.commitments).unwrap_or_default();
         // What is reported, or was left out, is never opened any more.
         commitments.retain(|of, _| *of > epoch);
-        commitments.insert(committed_epoch(epoch), report.commitment);
+        // One that comes when the beacon is known is none, and so is a second one.
+        if committed_epoch(epoch) > self.open.epoch {
+            commitments.entry(committed_epoch(epoch)).or_insert(report.commitment);
+        }
         let last_node = report.lines.last().map(|line| line.node);
         let at = Reported { epoch, part, last_node, secret, was_committed, commitments };
         self.audits.gateways.insert(gateway, at);

@@ -104,7 +104,7 @@ impl State {
         match self.law.grants.get(&(account, grant.gateway)) {
             None => Ok(()),
             Some(held) if grant.serial > held.serial => Ok(()),
-            Some(held) if grant.serial < held.serial => Err(Rejection::Known),
+            Some(held) if grant.serial < held.serial => Err(Rejection::Older(held.serial)),
             Some(held) if held.digest == Hash(sign::digest(grant)) => Err(Rejection::Known),
             Some(_) => Err(Rejection::GrantReused(grant.serial)),
         }

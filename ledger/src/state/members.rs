@@ -19,7 +19,7 @@ impl State {
         match self.nodes.get(&new.node) {
             None => self.check_newcomer(new),
             Some(member) if new.serial > member.serial => Ok(()),
-            Some(member) if new.serial < member.serial => Err(Rejection::Known),
+            Some(member) if new.serial < member.serial => Err(Rejection::Older(member.serial)),
             // The invite is not part of what is recorded: with or without it,
             // a node that starts again says the same.
             Some(member) if member.record == record(new) => Err(Rejection::Known),
@@ -38,6 +38,12 @@ impl State {
         }
         if self.nodes.len() >= MEMBERS_MAX {
             return Err(Rejection::Full);
+        }
+        // Each gateway has an equal part of the places, so none fills them all.
+        let part = MEMBERS_MAX / self.gateways.active().count().max(1);
+        let all = (invite.gateway, [0; 16])..=(invite.gateway, [255; 16]);
+        if self.invites.range(all).count() >= part {
+            return Err(Rejection::InvitedEnough(part));
         }
         Ok(())
     }

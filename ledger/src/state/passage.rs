@@ -11,6 +11,9 @@ use crate::entry::Entry;
 use crate::epoch::{Intake, Open, Window};
 use crate::hash::Hash;
 
+/// An epoch that is closed this long after its end is closed late.
+const PUNCTUAL_MS: u64 = 10_000;
+
 impl State {
     /// The change of epochs, or of what follows from time alone, that must come
     /// next at the time of this block, if one is due. Each epoch's changes come in
@@ -50,9 +53,10 @@ impl State {
     pub(super) fn close_epoch(&mut self, next: Epoch) {
         let Open { epoch, opened_ms } = self.open;
         let passed = next.0 - epoch.0;
-        if passed > 1 {
-            // Whole epochs went by without a block: the ledger was away, and
-            // nobody could submit. What it was taking, it takes from anew.
+        let due_ms = opened_ms.saturating_add(self.genesis.params.epoch_ms);
+        if passed > 1 || self.since(due_ms) > PUNCTUAL_MS {
+            // The ledger was away when the epoch was over, and nobody could
+            // submit. What it was taking, it takes from anew.
             for intake in self.intake.values_mut() {
                 intake.since_ms = self.time_ms;
             }

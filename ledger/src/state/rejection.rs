@@ -53,6 +53,12 @@ pub enum Rejection {
     /// The same number for something else.
     #[error("grant {0} was made with other content: use a higher serial")]
     GrantReused(u64),
+    /// Something later of its kind is in force, and it says otherwise.
+    #[error(
+        "one with the higher serial {0} is in force and stays: was it made on a machine whose \
+         clock is ahead?"
+    )]
+    Older(u64),
     /// The grant does not hold any more.
     #[error("the grant for account {account} ended with epoch {until}")]
     GrantOver {
@@ -155,9 +161,12 @@ pub enum Rejection {
     /// The same number for something else.
     #[error("registration {0} was made with other content: use a higher serial")]
     SerialReused(u64),
-    /// As many nodes as a network can have.
+    /// As many nodes or gateways as a network can have.
     #[error("the network is full")]
     Full,
+    /// As many nodes as one gateway may invite.
+    #[error("the gateway that invites has invited its part of the network, {0} nodes")]
+    InvitedEnough(usize),
     /// Too early, too late, or an epoch that never was.
     #[error("epoch {epoch} does not take {what} now")]
     Closed {

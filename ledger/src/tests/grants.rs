@@ -103,7 +103,7 @@ fn a_later_grant_replaces_and_an_earlier_one_changes_nothing() {
     let mut world = granted();
     world.take(&[reserve(0, owned(), 1, 300)]);
     assert_eq!(world.offer(grant(0, 0, 500, 3, 5)), Err(Rejection::Known));
-    assert_eq!(world.offer(grant(0, 0, 900, 3, 4)), Err(Rejection::Known));
+    assert_eq!(world.offer(grant(0, 0, 900, 3, 4)), Err(Rejection::Older(5)));
     assert_eq!(world.offer(grant(0, 0, 900, 3, 5)), Err(Rejection::GrantReused(5)));
     // A lower limit takes it back, whatever was set aside before.
     world.take(&[grant(0, 0, 100, 3, 6)]);

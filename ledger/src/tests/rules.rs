@@ -69,7 +69,7 @@ fn a_node_moves_with_a_higher_serial() {
     assert_eq!(world.state().nodes()[&node(0)].record.addr, moved.addr);
     // Again, late, and with the same number for something else.
     assert_eq!(world.offer(registered(moved)), Err(Rejection::Known));
-    assert_eq!(world.offer(register(0)), Err(Rejection::Known));
+    assert_eq!(world.offer(register(0)), Err(Rejection::Older(2)));
     let other = registration(0, 2, None);
     assert_eq!(world.offer(registered(other)), Err(Rejection::SerialReused(2)));
     let mut nowhere = registration(0, 3, None);

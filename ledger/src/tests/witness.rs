@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::disk::{manual_clock, settings};
 use super::network::Network;
-use super::world::{World, account, lived, open, sequencer};
+use super::world::{START, World, account, lived, open, sequencer};
 use crate::block::Block;
 use crate::checkpoint::{Checkpoint, origin};
 use crate::client::{ClientError, LedgerAddr, LedgerClient};
@@ -103,6 +103,9 @@ fn witness_folder(seed: u8) -> (tempfile::TempDir, PublicKey) {
     (folder, SecretKey::from_seed([seed; 32]).public())
 }
 
+/// When the ledger's clock stands where the tests' networks begin.
+const NOW: u64 = START / 1000;
+
 fn note(answer: &Value, field: &str) -> Note {
     Note::parse(answer[field].as_str().unwrap()).unwrap()
 }
@@ -114,14 +117,17 @@ async fn cosignatures_are_served_with_the_head() {
     network.gateway.submit(vec![network.opening(account(0))]).await.unwrap();
     let checkpoint = json!({"query": "checkpoint"});
     let mut first = Witness::open(one.path().into(), network.ledger).await.unwrap();
-    first.poll(1_700_000_000).await.unwrap();
+    // By its own clock the ledger is two minutes ahead.
+    first.poll(NOW - 120).await.unwrap();
+    assert_eq!(note(&network.ask(checkpoint.clone()).await, "checkpoint").signatures.len(), 1);
+    first.poll(NOW).await.unwrap();
     let head = network.ask(checkpoint.clone()).await;
     assert_eq!(head["witnessed"], Value::Null, "one of two");
     let seen = note(&head, "checkpoint").cosignature(&NoteKey::witness(key)).unwrap();
-    assert_eq!(seen.time_s, 1_700_000_000);
+    assert_eq!(seen.time_s, NOW);
 
     let mut second = Witness::open(two.path().into(), network.ledger).await.unwrap();
-    second.poll(1_700_000_001).await.unwrap();
+    second.poll(NOW + 1).await.unwrap();
     let head = network.ask(checkpoint.clone()).await;
     assert_eq!(head["witnessed"], head["checkpoint"]);
     assert!(note(&head, "witnessed").cosignature(&NoteKey::witness(other)).is_ok());
@@ -131,7 +137,7 @@ async fn cosignatures_are_served_with_the_head() {
     let next = network.ask(checkpoint.clone()).await;
     assert_eq!(next["witnessed"], head["witnessed"]);
     assert_eq!(note(&next, "checkpoint").signatures.len(), 1);
-    first.poll(1_700_000_002).await.unwrap();
+    first.poll(NOW + 2).await.unwrap();
     assert_eq!(note(&network.ask(checkpoint).await, "checkpoint").signatures.len(), 2);
     network.stop().await;
 }
@@ -172,7 +178,7 @@ async fn a_witness_goes_on_after_a_restart_and_never_back() {
     let network = Network::with_witnesses(vec![key]).await;
     network.gateway.submit(vec![network.opening(account(0))]).await.unwrap();
     let mut witness = Witness::open(folder.path().into(), network.ledger).await.unwrap();
-    witness.poll(5).await.unwrap();
+    witness.poll(NOW + 5).await.unwrap();
     let busy = Witness::open(folder.path().into(), network.ledger).await.unwrap_err();
     assert!(matches!(busy, WitnessError::InUse(_)));
     drop(witness);
@@ -180,7 +186,7 @@ async fn a_witness_goes_on_after_a_restart_and_never_back() {
 
     // Killed after the file was written: the same note is handed out again.
     let mut witness = Witness::open(folder.path().into(), network.ledger).await.unwrap();
-    witness.poll(6).await.unwrap();
+    witness.poll(NOW + 6).await.unwrap();
     assert_eq!(fs::read_to_string(folder.path().join("cosigned")).unwrap(), cosigned);
     drop(witness);
 
@@ -190,7 +196,7 @@ async fn a_witness_goes_on_after_a_restart_and_never_back() {
     }
     network.gateway.submit(vec![network.opening(account(1))]).await.unwrap();
     let mut witness = Witness::open(folder.path().into(), network.ledger).await.unwrap();
-    witness.poll(7).await.unwrap();
+    witness.poll(NOW + 7).await.unwrap();
     assert_ne!(fs::read_to_string(folder.path().join("cosigned")).unwrap(), cosigned);
     drop(witness);
 
@@ -202,7 +208,7 @@ async fn a_witness_goes_on_after_a_restart_and_never_back() {
     let changed = Note { text: changed.to_string(), signatures: vec![line] };
     write_private(&folder.path().join("cosigned"), changed.to_string().as_bytes()).unwrap();
     let mut witness = Witness::open(folder.path().into(), network.ledger).await.unwrap();
-    assert!(matches!(witness.poll(8).await, Err(WitnessError::Found(..))));
+    assert!(matches!(witness.poll(NOW + 8).await, Err(WitnessError::Found(..))));
     drop(witness);
     let again = Witness::open(folder.path().into(), network.ledger).await.unwrap_err();
     assert!(matches!(again, WitnessError::Found(..)), "{again}");
@@ -251,13 +257,13 @@ async fn a_ledger_that_went_back_and_another_way_is_found_and_halts() {
     // A backup, from which it goes on after more was written.
     copy(first.path(), second.path());
     let at = async |addr| Witness::open(folder.path().into(), addr).await.unwrap();
-    running(&mut one, &[2, 3], async |addr| at(addr).await.poll(5).await.unwrap()).await;
+    running(&mut one, &[2, 3], async |addr| at(addr).await.poll(NOW + 5).await.unwrap()).await;
 
     let mut two = Settings { dir: second.path().into(), ..one };
     // Behind, but not false yet.
-    running(&mut two, &[], async |addr| at(addr).await.poll(6).await.unwrap()).await;
+    running(&mut two, &[], async |addr| at(addr).await.poll(NOW + 6).await.unwrap()).await;
     let halted = running(&mut two, &[4], async |addr| {
-        let found = at(addr).await.poll(7).await.unwrap_err();
+        let found = at(addr).await.poll(NOW + 7).await.unwrap_err();
         assert!(matches!(&found, WitnessError::Found(what, _) if what.contains("height 2")));
         let client = LedgerClient::new(SecretKey::from_seed([9; 32]), addr);
         assert_eq!(client.submit(Vec::new()).await.unwrap(), Vec::new());

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use protocol::SecretKey;
-use protocol::frame::{self, FrameError, LEDGER_FRAME_MAX};
+use protocol::frame::{self, FrameError, LEDGER_ANSWER_MAX};
 use protocol::ledger_api::{ChainInfo, LedgerRequest, Outcomes, QueryAnswer, Submission};
 use protocol::quic::{self, DialError};
 use protocol::wire::Wire;
@@ -88,7 +88,7 @@ impl LedgerClient {
         frame::write_message(&mut send, request).await?;
         // An error means that the ledger stopped reading; its answer says why.
         let _ = send.finish();
-        Ok(frame::read_answer(&mut recv, LEDGER_FRAME_MAX).await?)
+        Ok(frame::read_answer(&mut recv, LEDGER_ANSWER_MAX).await?)
     }
 
     async fn connected(&mut self) -> Result<Connection, LedgerError> {

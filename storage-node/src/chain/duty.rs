@@ -7,13 +7,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use protocol::ledger_api::{NodeRecord, SUBMISSIONS_MAX, Submission};
 use protocol::registration::{Invite, Registration};
 use protocol::statement::UNSIGNED;
 use protocol::voucher::Voucher;
 use protocol::{NodeId, SecretKey};
+use tokio::time::Instant;
 
 use crate::Inner;
 use crate::chain::claims::Claims;
@@ -21,6 +22,10 @@ use crate::chain::client::{LedgerClient, LedgerError};
 use crate::chain::view::View;
 use crate::lanes::Lanes;
 use crate::metrics::Metrics;
+
+/// A node registers anew this often though nothing changed: one that no gateway
+/// uses signs nothing else, and would be taken for gone.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(24 * 3600);
 
 /// How a node presents itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +61,8 @@ pub(crate) struct Duty {
     claims: Claims,
     /// Why we are not registered, as it stands in the log already.
     unregistered: Option<String>,
+    /// When the ledger should hear of us again.
+    heard_from_at: Instant,
 }
 
 impl Duty {
@@ -68,6 +75,7 @@ impl Duty {
             metrics: node.metrics.clone(),
             claims: Claims::new(node.presence.node, node.store.clone(), node.metrics.clone()),
             unregistered: None,
+            heard_from_at: Instant::now() + SIGN_OF_LIFE,
         }
     }
 
@@ -87,9 +95,13 @@ impl Duty {
         view: &View,
         ledger: &mut LedgerClient,
     ) -> Result<(), LedgerError> {
-        if self.presence.is_known(&view.info.nodes) {
+        let is_known = self.presence.is_known(&view.info.nodes);
+        if is_known {
             self.unregistered = None;
-            return Ok(());
+            if Instant::now() < self.heard_from_at {
+                return Ok(());
+            }
+            self.heard_from_at = Instant::now() + SIGN_OF_LIFE;
         }
         let member = self.presence.is_member(&view.info.nodes);
         if !member && self.invite.is_none() {

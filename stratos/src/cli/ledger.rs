@@ -5,6 +5,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use protocol::LedgerId;
 use serde_json::json;
 use tokio::fs::File;
 use tokio::io::BufWriter;
@@ -83,7 +84,12 @@ pub struct VerifyArgs {
     /// What `stratos ledger export` wrote.
     pub file: PathBuf,
 
-    /// Print JSON: blocks, entries, conserved, first_bad_height.
+    /// Whose blocks they must be: the ledger's public key. Without it, compare
+    /// what is printed: an export of another network is good, too.
+    #[arg(long, value_name = "ID")]
+    pub ledger: Option<LedgerId>,
+
+    /// Print JSON: network, blocks, entries, conserved, first_bad_height.
     #[arg(long)]
     pub json: bool,
 }
@@ -117,12 +123,26 @@ impl VerifyArgs {
             .map_err(|error| Failure::operation(format!("cannot read {shown}: {error}")))?;
         let report = ledger::verify(BufReader::new(file));
         print(self.json, &report, || {
-            facts([
-                ("blocks", report.blocks.to_string()),
-                ("entries", report.entries.to_string()),
-                ("conserved", if report.conserved { "yes" } else { "no" }.to_owned()),
-            ])
+            let mut lines = Vec::new();
+            if let Some(network) = &report.network {
+                lines.push(("chain", network.chain.to_string()));
+                lines.push(("ledger", network.ledger.to_string()));
+            }
+            lines.push(("blocks", report.blocks.to_string()));
+            lines.push(("entries", report.entries.to_string()));
+            if let Some(network) = &report.network {
+                lines.push(("log size", network.log_size.to_string()));
+                lines.push(("root", network.root.clone()));
+            }
+            lines.push(("conserved", if report.conserved { "yes" } else { "no" }.to_owned()));
+            facts(lines)
         })?;
+        let of = report.network.as_ref().map(|network| network.ledger);
+        if let (Some(wanted), Some(of)) = (self.ledger, of)
+            && wanted != of
+        {
+            return Err(Failure::operation(format!("{shown} is the ledger of {of}, not {wanted}")));
+        }
         if report.is_ok() {
             return Ok(());
         }
