@@ -13,6 +13,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use protocol::ledger_api::{ChainInfo, NodeRecord};
 use protocol::message::{Held, Standing, Status, Stored, WINDOW};
 use protocol::price::{PriceSheet, Prices};
+use protocol::refusal::Refusal;
 use protocol::voucher::Voucher;
 use protocol::{
     AccountId, ChainId, Epoch, GatewayId, Incarnation, LedgerId, NodeId, Root, SecretKey, ShardId,
@@ -25,12 +26,12 @@ use crate::auth::credentials::Credentials;
 use crate::gateway::{Gateway, now_ms};
 use crate::http::metrics::Metrics;
 use crate::meta::{
-    Account, Attributes, Bucket, Meta, NewBucket, NewVersion, NodeState, Part, Precondition,
-    Segment,
+    Account, Attributes, Bucket, Meta, Millis, NewBucket, NewVersion, NodeState, Part,
+    Precondition, Segment,
 };
 use crate::meter::Meter;
 use crate::nodes::registry::Registry;
-use crate::nodes::{NodeError, Nodes, ShardPiece, ShardRange};
+use crate::nodes::{NewShard, NodeError, Nodes, ShardPiece, ShardRange};
 use crate::object::cipher::Key;
 use crate::object::commit;
 use crate::object::download::{self, ReadError};
@@ -63,6 +64,8 @@ pub(crate) struct MemoryNodes {
     pub(crate) faults: Mutex<HashMap<NodeId, Fault>>,
     /// The new lives of folders that were wiped.
     pub(crate) wiped: Mutex<HashMap<NodeId, Incarnation>>,
+    /// When shards were deleted: what comes late does not bring them back.
+    pub(crate) deleted: Mutex<HashMap<(NodeId, ShardId), Millis>>,
 }
 
 impl MemoryNodes {
@@ -80,8 +83,7 @@ impl Nodes for MemoryNodes {
     async fn put(
         &self,
         node: NodeId,
-        shard: ShardId,
-        max_len: u64,
+        NewShard { shard, max_len, chosen_ms }: NewShard,
         mut body: mpsc::Receiver<ShardPiece>,
     ) -> Result<Stored, NodeError> {
         match self.fault(node) {
@@ -102,6 +104,10 @@ impl Nodes for MemoryNodes {
         assert_eq!(blake3::hash(&bytes).as_bytes(), &root.0, "the promised root");
         if let Some(Fault::Slow(by)) = self.fault(node) {
             tokio::time::sleep(by).await;
+        }
+        let deleted = self.deleted.lock().unwrap().get(&(node, shard)).copied();
+        if deleted.is_some_and(|at| chosen_ms.is_none_or(|chosen| at >= chosen)) {
+            return Err(NodeError::Refused(Refusal::Forgotten));
         }
         self.shards.lock().unwrap().insert((node, shard), bytes.into());
         let wiped = self.wiped.lock().unwrap().get(&node).copied();
@@ -142,6 +148,7 @@ impl Nodes for MemoryNodes {
     }
 
     async fn delete(&self, node: NodeId, shard: ShardId) -> Result<bool, NodeError> {
+        self.deleted.lock().unwrap().insert((node, shard), now_ms());
         Ok(self.shards.lock().unwrap().remove(&(node, shard)).is_some())
     }
 

@@ -58,6 +58,16 @@ pub enum StoreError {
     Database(#[from] sqlx::Error),
 }
 
+impl StoreError {
+    /// Whether the disk is full: what was to be written can be when it is not.
+    pub fn is_full(&self) -> bool {
+        // 13: "database or disk is full"; 4874: no room for the shared memory.
+        let is_full = |code: &str| matches!(code, "13" | "4874");
+        matches!(self, Self::Database(sqlx::Error::Database(error))
+                 if error.code().as_deref().is_some_and(is_full))
+    }
+}
+
 /// The writing half.
 #[derive(Debug)]
 pub struct Store {

@@ -3,8 +3,10 @@
 //! is on disk.
 //!
 //! Readers share the chain behind a lock that is held over the commit, so
-//! nobody sees what is not on disk. After a failed commit what is in memory is
-//! ahead of the disk: the ledger stops, and the next start rebuilds it.
+//! nobody sees what is not on disk. While the disk is full the commit waits for
+//! room, and with it everybody: gateways and nodes go on with what they know.
+//! After any other failed commit what is in memory is ahead of the disk: the
+//! ledger stops, and the next start rebuilds it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::block::{BLOCK_BYTES_MAX, BLOCK_ENTRIES_MAX, Block};
 use crate::chain::Chain;
 use crate::clock::Timing;
 use crate::entry::{Deposit, Entry, Verified};
+use crate::event::Event;
 use crate::halt::Halt;
 use crate::state::Rejection;
 use crate::store::{Store, StoreError};
@@ -34,6 +37,9 @@ const JOBS_MAX: usize = 16;
 
 /// How often the writer looks whether an epoch ends.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often a full disk is tried again.
+const FULL: Duration = Duration::from_secs(1);
 
 /// The ledger writes no more: it stops, or its disk failed. What was submitted
 /// may or may not be on the ledger, and can be submitted again.
@@ -149,7 +155,7 @@ impl Writer {
                 taken = self.queue.recv_many(&mut jobs, JOBS_MAX) => if taken == 0 { break },
                 _ = tick.tick() => {}
             }
-            let wrote = self.write(&mut jobs).await?;
+            let wrote = self.write(&mut jobs, &stop).await?;
             if wrote && !self.timing.block_interval.is_zero() {
                 let pause = tokio::time::sleep(self.timing.block_interval);
                 tokio::select! { () = stop.cancelled() => break, () = pause => {} }
@@ -157,14 +163,45 @@ impl Writer {
         }
         self.queue.close();
         while self.queue.recv_many(&mut jobs, JOBS_MAX).await > 0 {
-            self.write(&mut jobs).await?;
+            self.write(&mut jobs, &stop).await?;
         }
         Ok(self.store.close().await?)
     }
 
+    /// Brings a block to the disk, as soon as there is room for it.
+    async fn append(
+        store: &mut Store,
+        block: &Block,
+        events: &[Event],
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        let mut is_told = false;
+        loop {
+            match store.append(block, events).await {
+                Err(error) if error.is_full() && !stop.is_cancelled() => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::error!(%error, "the ledger waits: make room on its disk");
+                    }
+                    let pause = tokio::time::sleep(FULL);
+                    tokio::select! { () = stop.cancelled() => {}, () = pause => {} }
+                }
+                done => {
+                    if is_told && done.is_ok() {
+                        tracing::info!("the ledger has room again");
+                    }
+                    return done;
+                }
+            }
+        }
+    }
+
     /// Writes what is due and what `jobs` bring, in as many blocks as it takes,
     /// and answers. Tells whether there was anything to write.
-    async fn write(&mut self, jobs: &mut Vec<Job>) -> Result<bool, WriteError> {
+    async fn write(
+        &mut self,
+        jobs: &mut Vec<Job>,
+        stop: &CancellationToken,
+    ) -> Result<bool, WriteError> {
         let mut waiting = VecDeque::new();
         let mut answers = Vec::with_capacity(jobs.len());
         for (asker, Job { entries, done }) in jobs.drain(..).enumerate() {
@@ -186,7 +223,7 @@ impl Writer {
                 let finality = header.signed(&self.key);
                 let events = chain.take_events();
                 let block = Block { header, entries, finality };
-                if let Err(error) = self.store.append(&block, &events).await {
+                if let Err(error) = Self::append(&mut self.store, &block, &events, stop).await {
                     self.shared.broken.store(true, Ordering::Release);
                     return Err(error.into());
                 }

@@ -37,6 +37,9 @@ pub enum Request {
         shard: ShardId,
         /// Room to set aside.
         max_len: u64,
+        /// When this place was chosen for the shard, ms since 1970: a delete
+        /// before that does not refuse it. 0 for a place that is chosen once.
+        chosen_ms: u64,
     },
     /// Read bytes `start..end` of a shard, with proofs.
     Get {
@@ -104,10 +107,11 @@ impl Request {
 impl Wire for Request {
     fn write(&self, out: &mut Writer) {
         match self {
-            Self::Put { shard, max_len } => {
+            Self::Put { shard, max_len, chosen_ms } => {
                 out.u8(PUT);
                 shard.write(out);
                 out.u64(*max_len);
+                out.u64(*chosen_ms);
             }
             Self::Get { shard, start, end } => {
                 out.u8(GET);
@@ -143,7 +147,11 @@ impl Wire for Request {
 
     fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
         Ok(match from.u8()? {
-            PUT => Self::Put { shard: ShardId::read(from)?, max_len: from.u64()? },
+            PUT => Self::Put {
+                shard: ShardId::read(from)?,
+                max_len: from.u64()?,
+                chosen_ms: from.u64()?,
+            },
             GET => Self::Get { shard: ShardId::read(from)?, start: from.u64()?, end: from.u64()? },
             DELETE => Self::Delete { shard: ShardId::read(from)? },
             PROVE => Self::Prove { shard: ShardId::read(from)?, group: from.u64()? },
@@ -378,8 +386,9 @@ mod tests {
 
     #[test]
     fn request_bytes_do_not_change() {
-        let golden = format!("01{}030010000000000000", "07".repeat(16));
-        assert_eq!(hex::encode(Request::Put { shard: SHARD, max_len: 4096 }.to_wire()), golden);
+        let put = Request::Put { shard: SHARD, max_len: 4096, chosen_ms: 0x0102 };
+        let golden = format!("01{}0300100000000000000201000000000000", "07".repeat(16));
+        assert_eq!(hex::encode(put.to_wire()), golden);
         let get = Request::Get { shard: SHARD, start: 1, end: 2 };
         let golden = format!("02{}0301000000000000000200000000000000", "07".repeat(16));
         assert_eq!(hex::encode(get.to_wire()), golden);
@@ -428,7 +437,7 @@ mod tests {
     #[test]
     fn requests_read_back() {
         for request in [
-            Request::Put { shard: SHARD, max_len: 1 },
+            Request::Put { shard: SHARD, max_len: 1, chosen_ms: 2 },
             Request::Get { shard: SHARD, start: 0, end: u64::MAX },
             Request::Delete { shard: SHARD },
             Request::Prove { shard: SHARD, group: 9 },

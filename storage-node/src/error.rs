@@ -119,4 +119,17 @@ pub enum RunError {
     /// The socket is gone.
     #[error("the QUIC endpoint closed by itself")]
     Endpoint,
+    /// The index could not be read or written.
+    #[error("the index of the shards failed: start the node again, which reads it off the volumes")]
+    Index,
+    /// Somebody removed the folder.
+    #[error("the node folder {0} is gone: put it back and start the node again")]
+    FolderGone(PathBuf),
+}
+
+impl RunError {
+    /// Whether the same node may go on when it is started again.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Dialler(_) | Self::Endpoint | Self::Index)
+    }
 }

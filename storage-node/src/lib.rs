@@ -7,6 +7,7 @@
 //!     lanes    what gateways owe: vouchers, credit
 //!     store    shards: volumes, durable before anyone hears of it
 //! chain    keeps up with the ledger: members, epochs, prices; claims receipts
+//! watch    what a node ends over by itself
 //! ```
 //!
 //! The wire is specified in `protocol`, the files in the module docs of
@@ -21,6 +22,7 @@ mod metrics;
 mod server;
 mod store;
 mod turns;
+mod watch;
 
 use std::io;
 use std::net::SocketAddr;
@@ -245,6 +247,7 @@ impl Node {
         let mut tasks = JoinSet::new();
         tasks.spawn(server::run(self.inner.clone(), stop.clone()));
         tasks.spawn(chain::run(self.inner.clone(), stop.clone()));
+        tasks.spawn(watch::run(self.inner.clone(), stop.clone()));
 
         let mut result = Ok(());
         while let Some(joined) = tasks.join_next().await {

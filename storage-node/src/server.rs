@@ -216,8 +216,9 @@ async fn answer(
     }
     let mut turn = node.turns.take(&request).await?;
     match request {
-        Request::Put { shard, max_len } => {
-            put::run(node, peer, shard, max_len, &mut turn, stream).await?;
+        Request::Put { shard, max_len, chosen_ms } => {
+            let order = put::Order { shard, max_len, chosen_ms };
+            put::run(node, peer, order, &mut turn, stream).await?;
         }
         Request::Get { shard, start, end } => {
             return get::run(node, peer, shard, (start, end), &mut turn, stream).await.map(Some);

@@ -12,7 +12,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use erasure::{Engine, Scheme};
@@ -44,6 +44,9 @@ const READY: Duration = Duration::from_secs(30);
 
 /// Between two looks at whether they have.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// Until a node that ended is started again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// How long an invite for our own nodes is good.
 const INVITE: Duration = Duration::from_secs(3600);
@@ -132,7 +135,8 @@ pub enum StartError {
 
 /// One storage node of a running network.
 struct RunningNode {
-    node: Arc<Node>,
+    /// `None` while it is started again.
+    node: Arc<Mutex<Option<Arc<Node>>>>,
     stop: CancellationToken,
     task: JoinHandle<Result<(), String>>,
 }
@@ -236,7 +240,7 @@ impl Cluster {
     /// Starts node `index` (from 0) on its folder.
     pub async fn start_node(&mut self, index: usize) -> Result<(), StartError> {
         let failed = |error| StartError::Node(index + 1, error);
-        let node = Node::open(storage_node::Settings {
+        let settings = storage_node::Settings {
             dir: self.node_dir(index),
             listen: ANY_PORT,
             advertise: None,
@@ -249,15 +253,10 @@ impl Cluster {
             credit_limit: storage_node::Settings::CREDIT_LIMIT,
             poll: None,
             volumes: storage_node::VolumeSettings::default(),
-        })
-        .await
-        .map_err(failed)?;
-        let (node, stop) = (Arc::new(node), CancellationToken::new());
-        let (running, stopping) = (node.clone(), stop.child_token());
-        let task =
-            tokio::spawn(
-                async move { running.run(stopping).await.map_err(|error| error.to_string()) },
-            );
+        };
+        let node = Arc::new(Node::open(settings.clone()).await.map_err(failed)?);
+        let (node, stop) = (Arc::new(Mutex::new(Some(node))), CancellationToken::new());
+        let task = tokio::spawn(keep_running(index, settings, node.clone(), stop.child_token()));
         self.nodes[index] = Some(RunningNode { node, stop, task });
         Ok(())
     }
@@ -272,7 +271,8 @@ impl Cluster {
 
     /// What node `index` (from 0) did, and how it is, if it runs.
     pub fn node_metrics(&self, index: usize) -> Option<NodeMetrics> {
-        self.nodes[index].as_ref().map(|running| running.node.metrics())
+        let node = lock(&self.nodes[index].as_ref()?.node).clone();
+        node.map(|node| node.metrics())
     }
 
     /// The folder of node `index` (from 0).
@@ -372,6 +372,40 @@ impl Cluster {
         self.stop_ledger.cancel();
         while let Some(ended) = self.core.join_next().await {
             log_end("ledger", ended.map_err(|error| error.to_string()).and_then(|end| end));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a node until `stop`, and starts it again when it ended over something
+/// that passes, as whoever runs nodes as processes does.
+async fn keep_running(
+    index: usize,
+    settings: storage_node::Settings,
+    slot: Arc<Mutex<Option<Arc<Node>>>>,
+    stop: CancellationToken,
+) -> Result<(), String> {
+    loop {
+        let node = lock(&slot).clone();
+        if let Some(node) = node {
+            let Err(error) = node.run(stop.clone()).await else { return Ok(()) };
+            tracing::error!(node = index + 1, %error, "a node ended");
+            // Its folder is free when nobody has it any more.
+            lock(&slot).take();
+            if !error.is_passing() {
+                return Err(error.to_string());
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+        match Node::open(settings.clone()).await {
+            Ok(node) => *lock(&slot) = Some(Arc::new(node)),
+            Err(error) => tracing::warn!(node = index + 1, %error, "a node cannot start yet"),
         }
     }
 }

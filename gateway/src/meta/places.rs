@@ -2,13 +2,17 @@
 //!
 //! ```text
 //! promise (a leftover, state 0) -> put on the node -> settle: compare-and-set of the generation
-//!             |                        |               |- won:  the old place becomes a leftover
+//!             |                        |               |- won:  the old place is returned, too
 //!             |                        |               `- lost: the new place stays one
 //!             `- return (state 2) <----' it failed: promised again, or emptied in the end
 //! ```
 //! A shard goes only to a place that is written down first, so whatever a crash
 //! leaves on a node is known here. A place is promised once: while a shard is
-//! being deleted from a node it cannot be stored there again.
+//! being deleted from a node (state 1) it cannot be stored there again.
+//!
+//! A place that a shard left keeps its bytes for a while. It may be promised again
+//! meanwhile, and is not emptied while its segment lacks a shard: it may be the
+//! very one.
 
 use protocol::{AccountId, NodeId, SegmentId, ShardId};
 use sqlx::{Row, SqliteConnection};
@@ -316,7 +320,7 @@ async fn leave_old(tx: &mut SqliteConnection, replaced: &Replaced) -> Result<(),
     .await?;
     sqlx::query(
         "INSERT INTO leftovers (node, segment, idx, state, not_before_ms)
-         SELECT s.node, s.segment, s.idx, 1, ? FROM shards s
+         SELECT s.node, s.segment, s.idx, 2, ? FROM shards s
          WHERE s.segment = ? AND s.idx = ? AND s.node <> (SELECT num FROM nodes WHERE id = ?)
          ON CONFLICT (node, segment, idx) DO UPDATE SET state = 1",
     )
@@ -344,9 +348,19 @@ async fn take_leftovers(
     .bind(now)
     .execute(&mut *tx)
     .await?;
+    // A repair that was given up may be tried at the same place again.
+    sqlx::query(
+        "UPDATE leftovers SET state = 2 WHERE state = 0 AND not_before_ms <= ?
+           AND EXISTS (SELECT 1 FROM repairs r WHERE r.segment = leftovers.segment)",
+    )
+    .bind(now)
+    .execute(&mut *tx)
+    .await?;
     let rows = sqlx::query(
         "SELECT n.id, l.segment, l.idx FROM leftovers l JOIN nodes n ON n.num = l.node
-         WHERE l.not_before_ms <= ? ORDER BY l.not_before_ms LIMIT ?",
+         WHERE l.not_before_ms <= ? AND (l.state <> 2
+           OR NOT EXISTS (SELECT 1 FROM repairs r WHERE r.segment = l.segment))
+         ORDER BY l.not_before_ms LIMIT ?",
     )
     .bind(now)
     .bind(limit)

@@ -22,6 +22,8 @@ use protocol::{NodeId, Root, ShardId};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::meta::Millis;
+
 /// Why a node did not do what was asked.
 #[derive(Debug, Error)]
 pub enum NodeError {
@@ -86,16 +88,27 @@ pub struct ShardRange {
     pub bytes: Range<u64>,
 }
 
+/// A shard that a node is to store.
+#[derive(Clone, Copy, Debug)]
+pub struct NewShard {
+    /// The shard.
+    pub shard: ShardId,
+    /// It has at most this length.
+    pub max_len: u64,
+    /// When this node was chosen for it, if it may have been there before: an
+    /// earlier delete does not refuse it.
+    pub chosen_ms: Option<Millis>,
+}
+
 /// What can be asked of a node. Every call ends by itself: there are timeouts
 /// inside. Dropping the future gives the request up.
 #[async_trait]
 pub trait Nodes: Send + Sync + 'static {
-    /// Stores a shard of at most `max_len` bytes.
+    /// Stores a shard.
     async fn put(
         &self,
         node: NodeId,
-        shard: ShardId,
-        max_len: u64,
+        new: NewShard,
         body: mpsc::Receiver<ShardPiece>,
     ) -> Result<Stored, NodeError>;
 

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::registry::Registry;
-use super::{NodeError, Nodes, ShardPiece, ShardRange};
+use super::{NewShard, NodeError, Nodes, ShardPiece, ShardRange};
 
 /// A stream that does not move for this long is given up.
 const PROGRESS: Duration = Duration::from_secs(10);
@@ -167,12 +167,12 @@ impl Nodes for QuicNodes {
     async fn put(
         &self,
         node: NodeId,
-        shard: ShardId,
-        max_len: u64,
+        NewShard { shard, max_len, chosen_ms }: NewShard,
         mut body: mpsc::Receiver<ShardPiece>,
     ) -> Result<Stored, NodeError> {
         let (mut send, mut recv) = self.open(node).await?;
-        write_message(&mut send, &Request::Put { shard, max_len }).await?;
+        let chosen_ms = chosen_ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0);
+        write_message(&mut send, &Request::Put { shard, max_len, chosen_ms }).await?;
         let sent = send_body(&mut send, &mut body).await;
         if let Err(NodeError::Abandoned | NodeError::Timeout) = sent {
             // The node must not take what it has for the whole shard.

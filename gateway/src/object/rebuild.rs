@@ -19,7 +19,7 @@ use super::download::ReadError;
 use super::segment_reader::{Purpose, SegmentReader, Window};
 use crate::gateway::Gateway;
 use crate::meta::{KnownSegment, Millis, PlacedShard, Segment};
-use crate::nodes::{NodeError, ShardPiece};
+use crate::nodes::{NewShard, NodeError, ShardPiece};
 
 /// Pieces on their way to one node.
 const PIECES: usize = 2;
@@ -45,6 +45,8 @@ pub struct Order {
     pub index: u8,
     /// The node that shall hold it.
     pub node: NodeId,
+    /// When it was chosen.
+    pub chosen_ms: Millis,
     /// The lease under which the place there was promised.
     pub lease: Millis,
 }
@@ -145,12 +147,11 @@ impl Sends {
     ) -> Self {
         let mut puts = JoinSet::new();
         let mut ways = Vec::with_capacity(orders.len());
-        for (number, &Order { index, node, .. }) in orders.iter().enumerate() {
+        for (number, &Order { index, node, chosen_ms, .. }) in orders.iter().enumerate() {
             let (way, body) = mpsc::channel(PIECES);
             let (gateway, shard) = (gateway.clone(), ShardId { segment: damaged.segment, index });
-            puts.spawn(
-                async move { (number, gateway.nodes.put(node, shard, max_len, body).await) },
-            );
+            let new = NewShard { shard, max_len, chosen_ms: Some(chosen_ms) };
+            puts.spawn(async move { (number, gateway.nodes.put(node, new, body).await) });
             ways.push(Some(way));
         }
         let hashers = vec![blake3::Hasher::new(); orders.len()];

@@ -19,7 +19,7 @@ use super::upload::UploadError;
 use crate::gateway::Gateway;
 use crate::meta::{PlacedShard, StoredSegment, StoredShard};
 use crate::nodes::registry::Experience;
-use crate::nodes::{NodeError, ShardPiece};
+use crate::nodes::{NewShard, NodeError, ShardPiece};
 
 /// A node that takes nothing for this long is left behind.
 const PROGRESS: Duration = Duration::from_secs(10);
@@ -60,9 +60,10 @@ impl SegmentWriter {
             let way = node.map(|(node, _)| {
                 let (way, body) = mpsc::channel(PIECES);
                 let (gateway, shard) = (gateway.clone(), ShardId { segment, index });
-                puts.spawn(async move {
-                    (index, node, gateway.nodes.put(node, shard, max_len, body).await)
-                });
+                let new = NewShard { shard, max_len, chosen_ms: None };
+                puts.spawn(
+                    async move { (index, node, gateway.nodes.put(node, new, body).await) },
+                );
                 way
             });
             ways.push(way);

@@ -18,9 +18,11 @@ use tokio_util::sync::CancellationToken;
 use super::pace::Pace;
 use super::places::{LEASE_MS, give_up, lost};
 use crate::gateway::{Gateway, now_ms};
-use crate::meta::{KnownSegment, MetaError, NodeState, PlacedShard, Replaced, StoredShard};
+use crate::meta::{
+    KnownSegment, MetaError, Millis, NodeState, PlacedShard, Replaced, StoredShard,
+};
 use crate::nodes::registry::NodeView;
-use crate::nodes::{NodeError, ShardPiece, ShardRange};
+use crate::nodes::{NewShard, NodeError, ShardPiece, ShardRange};
 use crate::object::placement::{Candidate, candidates, placed, replace};
 
 /// Between two rounds that found nothing to do.
@@ -169,11 +171,12 @@ async fn move_one(
     let Some(target) = target(gateway, &whole, &shard, to) else { return Ok(false) };
     let id = ShardId { segment, index: shard.index };
     pace.take(shard.len * 2).await;
-    let lease = now_ms() + LEASE_MS;
+    let chosen_ms = now_ms();
+    let lease = chosen_ms + LEASE_MS;
     if !gateway.meta.promise_place(target, id, lease).await? {
         return Ok(false);
     }
-    let incarnation = match copy(gateway, id, &shard, target).await {
+    let incarnation = match copy(gateway, id, &shard, (target, chosen_ms)).await {
         Ok(stored) => stored.incarnation,
         Err(CopyError::Target(error)) => {
             give_up(gateway, target, id, &error).await?;
@@ -234,7 +237,7 @@ async fn copy(
     gateway: &Gateway,
     id: ShardId,
     shard: &PlacedShard,
-    target: NodeId,
+    (target, chosen_ms): (NodeId, Millis),
 ) -> Result<protocol::message::Stored, CopyError> {
     let range = ShardRange { shard: id, root: shard.root, len: shard.len, bytes: 0..shard.len };
     let (window_way, mut windows) = mpsc::channel(2);
@@ -254,7 +257,8 @@ async fn copy(
             let _ = piece_way.send(end).await; // The put says why it is gone.
         }
     };
-    let put = gateway.nodes.put(target, id, shard.len, pieces);
+    let new = NewShard { shard: id, max_len: shard.len, chosen_ms: Some(chosen_ms) };
+    let put = gateway.nodes.put(target, new, pieces);
     let (read, (), put) = tokio::join!(read, pass_on, put);
     match (read, put) {
         // A target that stopped taking makes the read give up.

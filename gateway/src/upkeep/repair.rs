@@ -340,9 +340,10 @@ async fn promise(
                 break None;
             };
             let shard = ShardId { segment: damaged.segment, index };
-            let lease = now_ms() + LEASE_MS;
+            let chosen_ms = now_ms();
+            let lease = chosen_ms + LEASE_MS;
             if gateway.meta.promise_place(node, shard, lease).await? {
-                break Some(Order { index, node, lease });
+                break Some(Order { index, node, chosen_ms, lease });
             }
             refused.insert(node);
         };
@@ -359,7 +360,7 @@ async fn promise(
 
 /// Makes a computed shard count.
 async fn settle(gateway: &Gateway, damaged: &KnownSegment, one: &Rebuilt) -> Result<(), NotYet> {
-    let Rebuilt { order: Order { index, node, lease }, root, len, stored } = one;
+    let Rebuilt { order: Order { index, node, lease, .. }, root, len, stored } = one;
     let shard = ShardId { segment: damaged.segment, index: *index };
     let known = damaged.shards.iter().find(|shard| shard.index == *index);
     let wrong = known.is_some_and(|known| known.stored && known.root != *root);

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use super::ids::VaultId;
 use crate::gateway::Gateway;
 use crate::nodes::registry::Experience;
-use crate::nodes::{NodeError, ShardPiece};
+use crate::nodes::{NewShard, NodeError, ShardPiece};
 use crate::object::placement::{RequireDomains, Rules, candidates, place};
 
 /// How long a segment may take to reach the quorum.
@@ -149,5 +149,6 @@ async fn put(
         }
         let _ = way.send(ShardPiece::End { len, root }).await;
     };
-    tokio::join!(gateway.nodes.put(node, shard, len, body), feed).0
+    let new = NewShard { shard, max_len: len, chosen_ms: None };
+    tokio::join!(gateway.nodes.put(node, new, body), feed).0
 }

@@ -24,11 +24,18 @@ use crate::{Inner, Peer, blocking, finished};
 /// Bytes that go to the disk at once.
 const BUFFER: usize = 512 * 1024;
 
+/// What is to be stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order {
+    pub shard: ShardId,
+    pub max_len: u64,
+    pub chosen_ms: u64,
+}
+
 pub(crate) async fn run(
     node: &Inner,
     peer: Peer,
-    shard: ShardId,
-    max_len: u64,
+    Order { shard, max_len, chosen_ms }: Order,
     turn: &mut Turn<'_>,
     stream: &mut Stream,
 ) -> Result<(), Failure> {
@@ -38,7 +45,7 @@ pub(crate) async fn run(
     if !node.lanes.has_credit(peer.gateway, node.chain.open_epoch()) {
         return Err(Failure::Refused(Refusal::CreditExceeded));
     }
-    let writer = node.store.put(peer.gateway, shard, max_len)?;
+    let writer = node.store.put(peer.gateway, shard, max_len)?.chosen(chosen_ms);
 
     let (pipeline, last) = receive(turn, stream, writer, max_len).await?;
     let PutTrailer { len, root } = stream.message().await?;

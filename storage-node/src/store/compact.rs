@@ -10,6 +10,7 @@
 //!
 //! Not here: when it happens and at what pace (`keep`).
 
+use std::io;
 use std::sync::Arc;
 
 use protocol::ShardId;
@@ -61,6 +62,7 @@ pub(crate) fn run(
 ) -> Result<bool, StoreError> {
     let file = core.volumes.file(number)?;
     for header in Scan::new(&core.volumes.store, number, &*file, crate::store::format::ALIGN)? {
+        let header = header?;
         core.check_sound()?;
         if is_of_shard(&header) && rescue(core, &header)? && !pause(header.record_len()) {
             return Ok(false);
@@ -126,6 +128,12 @@ pub(crate) fn copy(core: &Core, header: &Header) -> Result<bool, StoreError> {
     Ok(true)
 }
 
+/// Whether a record has the root that its header says.
+pub(crate) fn is_whole(core: &Core, header: &Header) -> Result<bool, StoreError> {
+    let file = core.volumes.file(header.volume)?;
+    Ok(header.kind != Kind::Shard || Shard::of(file, header).is_sound()?)
+}
+
 /// Reads what follows a header, large bodies straight into their new space.
 fn content(
     core: &Core,
@@ -164,16 +172,18 @@ fn content(
     Ok(outboard.map(|outboard| (body, outboard)))
 }
 
-/// What cannot be read is not sound.
-fn sound(verified: std::io::Result<Option<Vec<u8>>>) -> Result<Option<Vec<u8>>, StoreError> {
+/// What is cut off is not sound. What cannot be read may be so another time, and
+/// stays where it is until a scrub has called it damaged.
+fn sound(verified: io::Result<Option<Vec<u8>>>) -> Result<Option<Vec<u8>>, StoreError> {
     match verified {
-        Err(error) if crate::store::shard::is_damage(&error) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         other => Ok(other?),
     }
 }
 
 /// What the index still expects in a volume whose records were all read has lost
-/// its header. A tombstone can be written again from the index alone.
+/// its header: that is looked at once more, since the volume goes for good. A
+/// tombstone can be written again from the index alone.
 fn leave_behind(core: &Core, number: u32) -> Result<(), StoreError> {
     let is_left = |core: &Core| core.index.row(number).is_some_and(|row| row.live > 0);
     let mut next = Some(ShardId::FIRST);
@@ -188,6 +198,12 @@ fn leave_behind(core: &Core, number: u32) -> Result<(), StoreError> {
         if entry.is_tombstone {
             bury_again(core, shard, &entry)?;
         } else {
+            match core.open_entry(shard, &entry) {
+                _ if entry.is_damaged => {}
+                Err(StoreError::Corrupt(_)) => {}
+                Ok(_) => return Err(StoreError::Io(io::Error::other("it can be read after all"))),
+                Err(error) => return Err(error),
+            }
             tracing::error!(?shard, "a shard whose header rotted is given up");
             core.index.apply(vec![Change::Drop(shard, entry.at)])?;
         }

@@ -272,7 +272,7 @@ fn write_superblock(path: &Path, superblock: &Superblock) -> io::Result<()> {
     write_private(&superblock_path(path), &text)
 }
 
-fn superblock_path(path: &Path) -> PathBuf {
+pub(crate) fn superblock_path(path: &Path) -> PathBuf {
     path.join("superblock.json")
 }
 

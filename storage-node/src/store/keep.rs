@@ -3,6 +3,7 @@
 //!
 //! Not here: what they do, which tests call step by step.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -26,6 +27,9 @@ const LEISURE: Duration = Duration::from_secs(1);
 
 /// How long work that failed is left alone.
 const BACK_OFF: Duration = Duration::from_secs(60);
+
+/// Until a volume that could not be compacted is tried again.
+const ANOTHER_TIME: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// A pass of the scrub takes this long, or less.
 const PASS: Duration = Duration::from_secs(25 * 24 * 60 * 60);
@@ -135,12 +139,13 @@ fn keep(core: &Core, stop: &Stop) {
 
 fn leisure(core: &Core, stop: &Stop) {
     let (mut pass, mut last) = (None, Instant::now());
+    // Volumes that could not be compacted, and when.
+    let mut later = BTreeMap::new();
     while stop.wait(LEISURE) {
-        let worked = compact_one(core, stop).and_then(|()| {
-            let since = std::mem::replace(&mut last, Instant::now()).elapsed();
-            scrub_some(core, &mut pass, since)
-        });
-        if let Err(error) = worked {
+        let compacted = compact_one(core, stop, &mut later);
+        let since = std::mem::replace(&mut last, Instant::now()).elapsed();
+        let scrubbed = scrub_some(core, &mut pass, since);
+        if let Err(error) = compacted.and(scrubbed) {
             tracing::warn!(%error, "compaction or scrub has to wait");
             if !stop.wait(BACK_OFF) {
                 break;
@@ -152,15 +157,28 @@ fn leisure(core: &Core, stop: &Stop) {
     }
 }
 
-fn compact_one(core: &Core, stop: &Stop) -> Result<(), StoreError> {
+fn compact_one(
+    core: &Core,
+    stop: &Stop,
+    later: &mut BTreeMap<u32, Instant>,
+) -> Result<(), StoreError> {
     if core.has_failed() {
         return Ok(());
     }
     let limits = &core.limits;
     // Below the reserve, or so near that the next volume would get there.
     let is_tight = core.volumes.disk.free()? < limits.reserve.saturating_add(limits.volume);
-    if let Some(number) = compact::pick(&core.index.volumes(), limits.volume, is_tight) {
-        compact::run(core, number, &mut |bytes| stop.wait(pace(bytes, limits.compact_rate)))?;
+    later.retain(|_, failed| failed.elapsed() < ANOTHER_TIME);
+    let mut volumes = core.index.volumes();
+    volumes.retain(|(number, _)| !later.contains_key(number));
+    if let Some(number) = compact::pick(&volumes, limits.volume, is_tight) {
+        let pause = &mut |bytes| stop.wait(pace(bytes, limits.compact_rate));
+        let run = compact::run(core, number, pause);
+        // One bad volume does not keep the others from being compacted.
+        if let Err(StoreError::Io(_)) = run {
+            later.insert(number, Instant::now());
+        }
+        run?;
     }
     Ok(())
 }

@@ -260,6 +260,11 @@ impl ShardStore {
         self.core.has_failed()
     }
 
+    /// Whether nothing is found any more until the store is opened anew.
+    pub fn is_lost(&self) -> bool {
+        self.core.index.has_failed()
+    }
+
     /// Reads and verifies every record now.
     pub fn scrub(&self) -> Result<scrub::Scrubbed, StoreError> {
         scrub::all(&self.core)

@@ -20,6 +20,10 @@
 //! lies behind it. What looks like a header inside of a body is none: its hash
 //! would need the store's secret.
 //!
+//! A sector that cannot be read is not a place without a header. A volume that has
+//! one is neither cut nor closed: the next start looks again. Any other fault of
+//! reading ends the start: nothing is concluded from a disk that does not answer.
+//!
 //! Of the records of one shard the one with the highest sequence counts, of those
 //! that are whole. Only that one is ever written again, so that it stays the
 //! newest: a shard whose tombstone is in doubt does not come back.
@@ -43,6 +47,7 @@ use crate::store::format::{
 };
 use crate::store::index::Change;
 use crate::store::index::entry::{At, Entry, Row};
+use crate::store::shard::is_damage;
 
 /// Changes that go to the index at once.
 const CHANGES: usize = 4096;
@@ -66,29 +71,27 @@ pub(crate) fn run(core: &Core) -> Result<Found, StoreError> {
     let mut highest = known.iter().map(|(_, row)| row.covered).max().unwrap_or(0);
     let mut unsure = BTreeMap::new();
     let mut open = Vec::new();
-    for number in &on_disk {
-        core.volumes.seen(*number);
-        let row = core.index.row(*number).unwrap_or_default();
-        if row.is_sealed {
-            continue;
-        }
-        let file = core.volumes.file(*number)?;
-        let mut begin = [0; VOLUME_HEADER_LEN];
-        read_some(&*file, 0, &mut begin)?;
-        if is_foreign(&begin, &core.volumes.store) {
-            tracing::warn!(volume = number, "this volume is of another store; it is left alone");
-            continue;
-        }
-        let end = catch_up(core, *number, &file, row, &mut unsure, &mut highest)?;
-        open.push((*number, file, end));
-        found.scanned += 1;
+    let to_scan = unclosed(core, &on_disk)?;
+    found.scanned = to_scan.len();
+    for (number, file, row) in to_scan {
+        let caught = catch_up(core, number, &file, row, &mut unsure, &mut highest)?;
+        open.push((number, file, caught));
     }
     forget_missing(core, &known, &on_disk)?;
     core.sequence.store(highest.saturating_add(1), Ordering::Release);
+    let mut stay = BTreeSet::new();
     for records in unsure.into_values() {
-        *if rewrite(core, records)? { &mut found.rewritten } else { &mut found.torn } += 1;
+        match rewrite(core, records)? {
+            Rewritten::Yes => found.rewritten += 1,
+            Rewritten::No => found.torn += 1,
+            Rewritten::Stays(volume) => _ = stay.insert(volume),
+        }
     }
-    for (volume, file, end) in open {
+    for (volume, file, Caught { end, is_whole }) in open {
+        if !is_whole || stay.contains(&volume) {
+            tracing::warn!(volume, "this volume is looked at again at the next start");
+            continue;
+        }
         // No later record may have a sequence that was given before.
         let (scan_from, covered, is_sealed) = (end, highest, true);
         let reached = Change::Reached { volume, scan_from, covered, end, is_sealed };
@@ -98,14 +101,53 @@ pub(crate) fn run(core: &Core) -> Result<Found, StoreError> {
             file.set_len(end)?;
         }
     }
-    if found.scanned > 0 || known.len() != on_disk.len() {
+    // On a full disk the next start does it again.
+    let has_room = core.check_index_room().is_ok();
+    if has_room && (found.scanned > 0 || known.len() != on_disk.len()) {
         core.index.checkpoint()?;
     }
     Ok(found)
 }
 
+/// The volumes that were not closed. The index knows each of them before any is
+/// read: what one holds can be older than what another does.
+fn unclosed(
+    core: &Core,
+    on_disk: &BTreeSet<u32>,
+) -> Result<Vec<(u32, Arc<dyn DiskFile>, Row)>, StoreError> {
+    let mut to_scan = Vec::new();
+    for &number in on_disk {
+        core.volumes.seen(number);
+        let row = core.index.row(number).unwrap_or_default();
+        if row.is_sealed {
+            continue;
+        }
+        let file = core.volumes.file(number)?;
+        let mut begin = [0; VOLUME_HEADER_LEN];
+        read_some(&*file, 0, &mut begin)?;
+        if is_foreign(&begin, &core.volumes.store) {
+            tracing::warn!(volume = number, "this volume is of another store; it is left alone");
+            continue;
+        }
+        let Row { scan_from, covered, end, .. } = row;
+        let is_sealed = false;
+        let reached = Change::Reached { volume: number, scan_from, covered, end, is_sealed };
+        core.index.apply(vec![reached])?;
+        to_scan.push((number, file, row));
+    }
+    Ok(to_scan)
+}
+
+/// How far a volume was read.
+struct Caught {
+    /// The end of the last record.
+    end: u64,
+    /// Whether all of it could be read.
+    is_whole: bool,
+}
+
 /// Tells the index of the durable records that it does not know, and collects
-/// those that may not be durable. The end of the last record.
+/// those that may not be durable.
 fn catch_up(
     core: &Core,
     number: u32,
@@ -113,17 +155,24 @@ fn catch_up(
     row: Row,
     unsure: &mut BTreeMap<ShardId, Vec<Header>>,
     highest: &mut u64,
-) -> Result<u64, StoreError> {
+) -> Result<Caught, StoreError> {
     let from = row.scan_from.max(ALIGN);
     let scan = || Scan::new(&core.volumes.store, number, &**file, from);
-    let (mut synced, mut end) = (row.covered, from);
-    for header in scan()? {
+    let (mut synced, mut end) = (row.covered, from.max(row.end));
+    let mut first = scan()?;
+    for header in &mut first {
+        let header = header?;
         synced = synced.max(header.synced);
         *highest = (*highest).max(header.sequence);
         end = end.max(header.place + header.record_len());
     }
     let mut changes = Vec::new();
-    for header in scan()?.filter(|header| header.sequence > row.covered) {
+    let mut second = scan()?;
+    for header in &mut second {
+        let header = header?;
+        if header.sequence <= row.covered {
+            continue;
+        }
         let Some(entry) = Entry::of(&header) else { continue };
         if header.sequence <= synced {
             changes.push(Change::Put(header.shard, entry));
@@ -144,26 +193,58 @@ fn catch_up(
         is_sealed,
     });
     core.index.apply(changes)?;
-    Ok(end)
+    Ok(Caught { end, is_whole: first.holes + second.holes == 0 })
+}
+
+/// What became of a record that was in doubt.
+enum Rewritten {
+    Yes,
+    No,
+    /// There is no room, or it cannot be read: it counts where it is, in a volume
+    /// that stays open.
+    Stays(u32),
 }
 
 /// Of the records of one shard that are in doubt, writes the newest again that is
-/// whole, if it still counts. Whether there was one.
-fn rewrite(core: &Core, mut records: Vec<Header>) -> Result<bool, StoreError> {
+/// whole, if it still counts.
+fn rewrite(core: &Core, mut records: Vec<Header>) -> Result<Rewritten, StoreError> {
     records.sort_by_key(|header| std::cmp::Reverse(header.sequence));
     for header in records {
         let known = core.index.get(header.shard)?;
-        if known.is_some_and(|entry| entry.sequence > header.sequence)
-            || compact::copy(core, &header)?
-        {
-            return Ok(true);
+        if known.is_some_and(|entry| entry.sequence > header.sequence) {
+            return Ok(Rewritten::Yes);
+        }
+        match compact::copy(core, &header) {
+            Ok(true) => return Ok(Rewritten::Yes),
+            Ok(false) => {}
+            // Its bytes are served, if they have their root.
+            Err(StoreError::NoSpace) => {
+                if compact::is_whole(core, &header)? {
+                    stays(core, &header, false)?;
+                    return Ok(Rewritten::Stays(header.volume));
+                }
+            }
+            // It may have been acknowledged: it is known, and known to be damaged.
+            Err(StoreError::Io(error)) if is_damage(&error) => {
+                tracing::error!(%error, shard = ?header.shard, "a record cannot be read");
+                stays(core, &header, true)?;
+                return Ok(Rewritten::Stays(header.volume));
+            }
+            Err(error) => return Err(error),
         }
         // A torn one may hide an earlier one that was acknowledged: the end of a
         // volume may be that of a recovery which was cut off as well.
         let (shard, volume) = (header.shard, header.volume);
         tracing::warn!(?shard, volume, "a torn record is left behind; it was not acknowledged");
     }
-    Ok(false)
+    Ok(Rewritten::No)
+}
+
+/// Lets a record count where it is.
+fn stays(core: &Core, header: &Header, is_damaged: bool) -> Result<(), StoreError> {
+    let Some(entry) = Entry::of(header) else { return Ok(()) };
+    let damage = is_damaged.then(|| Change::Damage(header.shard, entry.at));
+    core.index.apply([Change::Put(header.shard, entry)].into_iter().chain(damage).collect())
 }
 
 /// Forgets volumes that are no more, and what they held.
@@ -212,6 +293,8 @@ pub(crate) struct Scan<'a> {
     window: Vec<u8>,
     window_at: u64,
     is_lost: bool,
+    /// Sectors that could not be read.
+    pub holes: u64,
 }
 
 impl<'a> Scan<'a> {
@@ -223,36 +306,60 @@ impl<'a> Scan<'a> {
     ) -> io::Result<Self> {
         let len = file.len()?;
         let (window, window_at) = (Vec::new(), 0);
-        Ok(Self { store, number, file, at: from, len, window, window_at, is_lost: false })
+        Ok(Self { store, number, file, at: from, len, window, window_at, is_lost: false, holes: 0 })
     }
 
     /// The bytes of a header at the current place, if there are so many.
-    fn bytes(&mut self) -> Option<&[u8; HEADER_LEN]> {
+    fn bytes(&mut self) -> io::Result<Option<&[u8; HEADER_LEN]>> {
         let start = self.at.checked_sub(self.window_at).and_then(|at| usize::try_from(at).ok());
-        let is_near = |at: &usize| at + HEADER_LEN <= self.window.len();
-        let start = start.filter(is_near).unwrap_or_else(|| {
-            let size = if self.is_lost { FAR } else { NEAR };
-            self.window = vec![0; size];
-            let got = read_some(self.file, self.at, &mut self.window).unwrap_or_else(|error| {
-                tracing::error!(%error, volume = self.number, at = self.at, "cannot be read");
+        let start = match start.filter(|at| at + HEADER_LEN <= self.window.len()) {
+            Some(start) => start,
+            None => {
+                self.fill()?;
                 0
-            });
-            self.window.truncate(got);
-            self.window_at = self.at;
-            0
-        });
-        self.window.get(start..)?.first_chunk()
+            }
+        };
+        Ok(self.window.get(start..).and_then(|bytes| bytes.first_chunk()))
+    }
+
+    /// Reads from the current place on. A bad sector further on does not hide what
+    /// is here.
+    fn fill(&mut self) -> io::Result<()> {
+        self.window_at = self.at;
+        self.window.clear();
+        for size in [if self.is_lost { FAR } else { NEAR }, HEADER_LEN] {
+            self.window.resize(size, 0);
+            match read_some(self.file, self.at, &mut self.window) {
+                Ok(got) => {
+                    self.window.truncate(got);
+                    return Ok(());
+                }
+                Err(error) if is_damage(&error) => {
+                    tracing::error!(%error, volume = self.number, at = self.at, "cannot be read");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.window.clear();
+        self.holes += 1;
+        Ok(())
     }
 }
 
 impl Iterator for Scan<'_> {
-    type Item = Header;
+    type Item = io::Result<Header>;
 
-    fn next(&mut self) -> Option<Header> {
+    fn next(&mut self) -> Option<io::Result<Header>> {
         while self.at + HEADER_LEN as u64 <= self.len {
             let (number, place, len) = (self.number, self.at, self.len);
             let store = self.store;
-            let header = self.bytes().and_then(|bytes| Header::parse(bytes, store));
+            let header = match self.bytes() {
+                Ok(bytes) => bytes.and_then(|bytes| Header::parse(bytes, store)),
+                Err(error) => {
+                    self.at = self.len; // Nothing is concluded from what follows.
+                    return Some(Err(error));
+                }
+            };
             let fits = |header: &Header| {
                 (header.volume, header.place) == (number, place)
                     && place + HEADER_LEN as u64 + header.len <= len
@@ -260,7 +367,7 @@ impl Iterator for Scan<'_> {
             if let Some(header) = header.filter(fits) {
                 self.at += header.record_len();
                 self.is_lost = false;
-                return Some(header);
+                return Some(Ok(header));
             }
             self.at += ALIGN;
             self.is_lost = true;

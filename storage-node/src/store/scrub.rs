@@ -18,6 +18,7 @@ use crate::store::disk::read_exact;
 use crate::store::format::{HEADER_LEN, Header};
 use crate::store::index::Change;
 use crate::store::index::entry::Entry;
+use crate::store::shard::is_damage;
 
 /// What a scrub has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,12 +65,8 @@ fn check_shard(core: &Core, shard: ShardId, entry: &Entry) -> Result<bool, Store
     if entry.is_damaged {
         return Ok(false);
     }
-    let is_sound = match core.open_entry(shard, entry) {
-        Ok(open) => open.is_sound()?,
-        Err(StoreError::Corrupt(_)) => false,
-        Err(error) => return Err(error),
-    };
-    if is_sound {
+    // Twice: what cannot be read for a moment is not lost.
+    if is_sound(core, shard, entry)? || is_sound(core, shard, entry)? {
         return Ok(true);
     }
     let _claim = core.claim(shard);
@@ -80,6 +77,15 @@ fn check_shard(core: &Core, shard: ShardId, entry: &Entry) -> Result<bool, Store
     tracing::error!(?shard, "a scrub found a damaged shard");
     core.index.apply(vec![Change::Damage(shard, entry.at)])?;
     Ok(false)
+}
+
+fn is_sound(core: &Core, shard: ShardId, entry: &Entry) -> Result<bool, StoreError> {
+    match core.open_entry(shard, entry) {
+        Ok(open) => Ok(open.is_sound()?),
+        Err(StoreError::Corrupt(_)) => Ok(false),
+        Err(StoreError::Io(error)) if is_damage(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn check_tombstone(core: &Core, shard: ShardId, entry: &Entry) -> Result<(), StoreError> {
@@ -135,10 +141,17 @@ impl Pass {
         self.next.is_some()
     }
 
-    /// Reads the next record.
+    /// Reads the next record. One that cannot be looked at does not keep the pass
+    /// from the others.
     pub fn step(&mut self, core: &Core, sum: &mut Scrubbed) -> Result<(), StoreError> {
-        if let Some(from) = self.next {
-            self.next = step(core, from, sum)?;
+        let Some(from) = self.next else { return Ok(()) };
+        match step(core, from, sum) {
+            Ok(next) => self.next = next,
+            Err(error) => {
+                let here = core.index.page(from, 1, |_| true)?.pop();
+                self.next = here.and_then(|(shard, _)| shard.next());
+                return Err(error);
+            }
         }
         Ok(())
     }

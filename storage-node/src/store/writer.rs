@@ -29,6 +29,8 @@ pub(crate) struct Writer {
     owner: GatewayId,
     shard: ShardId,
     max_len: u64,
+    /// Deletes before this do not refuse it, ms since 1970.
+    chosen_ms: u64,
     hasher: TreeHasher,
     space: Option<Space>,
     /// Given back when the writer ends, one way or the other.
@@ -44,7 +46,13 @@ impl Writer {
         room: Room,
     ) -> Self {
         let hasher = TreeHasher::default();
-        Self { store, owner, shard, max_len, hasher, space: None, _room: room }
+        Self { store, owner, shard, max_len, chosen_ms: 0, hasher, space: None, _room: room }
+    }
+
+    /// This place was chosen for the shard then, whatever was here before. A put
+    /// that comes late was chosen before the delete that it must not undo.
+    pub fn chosen(self, chosen_ms: u64) -> Self {
+        Self { chosen_ms, ..self }
     }
 
     /// Writes the next bytes of the body.
@@ -88,7 +96,7 @@ impl Writer {
         core.check_sound()?;
         let (shard, owner) = (self.shard, self.owner);
         let _claim = core.claim(shard);
-        match self.store.held(shard, owner, len, root)? {
+        match self.store.held(shard, owner, self.chosen_ms, (len, root))? {
             // It is in the index, so it is durable.
             Held::Same => return Ok(()),
             Held::Damaged => tracing::warn!(?shard, "a damaged shard is replaced by sound bytes"),
@@ -118,12 +126,12 @@ impl ShardStore {
         &self,
         shard: ShardId,
         owner: GatewayId,
-        len: u64,
-        root: Root,
+        chosen_ms: u64,
+        (len, root): (u64, Root),
     ) -> Result<Held, StoreError> {
         let Some(entry) = self.core.index.get(shard)? else { return Ok(Held::Nothing) };
         if entry.is_tombstone {
-            if is_over(&entry, self.core.clock.now_ms()) {
+            if is_over(&entry, self.core.clock.now_ms()) || entry.time_ms < chosen_ms {
                 return Ok(Held::Nothing);
             }
             // Another's is none of ours: else a stranger could block an id.

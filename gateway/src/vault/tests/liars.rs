@@ -11,7 +11,7 @@ use protocol::{Root, ShardId};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::nodes::{NodeError, Nodes, ShardPiece, ShardRange};
+use crate::nodes::{NewShard, NodeError, Nodes, ShardPiece, ShardRange};
 
 /// What nodes 0 and 1 answer to a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,14 +45,13 @@ impl Nodes for Liars {
     async fn put(
         &self,
         to: NodeId,
-        shard: ShardId,
-        max_len: u64,
+        new: NewShard,
         body: mpsc::Receiver<ShardPiece>,
     ) -> Result<Stored, NodeError> {
         if self.conflicts.load(Ordering::SeqCst) {
             return Err(NodeError::Refused(Refusal::Conflict));
         }
-        self.inner.put(to, shard, max_len, body).await
+        self.inner.put(to, new, body).await
     }
 
     async fn get(

@@ -17,6 +17,7 @@ pub(crate) mod entry;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::{SegmentId, ShardId};
@@ -66,6 +67,7 @@ pub(crate) enum Change {
 #[derive(Debug)]
 pub(crate) struct Index {
     db: Database,
+    failed: Arc<AtomicBool>,
     rows: Mutex<Rows>,
 }
 
@@ -127,7 +129,7 @@ impl Index {
             }
             disk.remove(NAME)?;
         }
-        let db = database(disk.create(NAME)?)?;
+        let (db, failed) = database(disk.create(NAME)?)?;
         let begin = db.begin_write().map_err(lost)?;
         {
             let mut meta = begin.open_table(META).map_err(lost)?;
@@ -137,11 +139,12 @@ impl Index {
             begin.open_table(VOLUMES).map_err(lost)?;
         }
         begin.commit().map_err(lost)?;
-        Ok((Self { db, rows: Mutex::default() }, false))
+        Ok((Self { db, failed, rows: Mutex::default() }, false))
     }
 
     fn open_old(disk: &dyn Disk, store: &StoreId) -> Result<Self, StoreError> {
-        let index = Self { db: database(disk.open(NAME)?)?, rows: Mutex::default() };
+        let (db, failed) = database(disk.open(NAME)?)?;
+        let index = Self { db, failed, rows: Mutex::default() };
         if index.meta("version")?.as_deref() != Some(&[VERSION]) {
             return Err(spoilt("another version"));
         }
@@ -158,6 +161,12 @@ impl Index {
         }
         drop(rows);
         Ok(index)
+    }
+
+    /// Whether its file could not be read or written once: then nothing is found
+    /// any more until the store is opened anew.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     fn rows(&self) -> std::sync::MutexGuard<'_, Rows> {
@@ -272,10 +281,14 @@ impl Index {
 
 /// Opens what was checked page by page: a spoilt one must be made anew, and not
 /// be believed.
-fn database(file: Arc<dyn crate::store::disk::DiskFile>) -> Result<Database, StoreError> {
+fn database(
+    file: Arc<dyn crate::store::disk::DiskFile>,
+) -> Result<(Database, Arc<AtomicBool>), StoreError> {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
-    builder.create_with_backend(Backend(file)).map_err(lost)
+    let failed = Arc::new(AtomicBool::new(false));
+    let backend = Backend { file, failed: failed.clone() };
+    Ok((builder.create_with_backend(backend).map_err(lost)?, failed))
 }
 
 /// Rows on their way from one commit to the next.

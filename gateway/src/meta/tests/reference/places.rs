@@ -137,9 +137,13 @@ impl Reference {
         let state = stored_state(placed, *incarnation);
         segment.shards.insert(index, ShardRow { node: placed.node, state, generation });
         if let Some(before) = before.filter(|before| before.node != placed.node) {
-            let row = LeftoverRow { use_: Use::Doomed, not_before: replaced.not_before };
-            let place = self.leftovers.entry((before.node, id, index)).or_insert(row);
-            place.use_ = Use::Doomed;
+            let row = LeftoverRow { use_: Use::Returned, not_before: replaced.not_before };
+            let place = (before.node, id, index);
+            let known = self.leftovers.get_mut(&place);
+            match known {
+                Some(known) => known.use_ = Use::Doomed,
+                None => _ = self.leftovers.insert(place, row),
+            }
         }
         self.repairs.remove(&(id, index));
         Ok(())
@@ -152,11 +156,20 @@ impl Reference {
         let mut taken = Vec::new();
         for (node, segment, index) in due {
             let shard = self.shard_mut(segment, index).filter(|shard| shard.node == node);
-            if let Some(shard) = shard {
-                if is_stored(shard) || shard.state == ShardState::Doubtful {
-                    self.leftovers.remove(&(node, segment, index));
+            let counts = |shard: &ShardRow| is_stored(shard) || shard.state == ShardState::Doubtful;
+            if shard.is_some_and(|shard| counts(shard)) {
+                self.leftovers.remove(&(node, segment, index));
+                continue;
+            }
+            let place = (node, segment, index);
+            if self.repairs.keys().any(|(lacking, _)| *lacking == segment) {
+                let row = self.leftovers.get_mut(&place).expect("it is due");
+                if row.use_ != Use::Doomed {
+                    row.use_ = Use::Returned;
                     continue;
                 }
+            }
+            if let Some(shard) = self.shard_mut(segment, index).filter(|shard| shard.node == node) {
                 shard.generation += 1;
             }
             let row = LeftoverRow { use_: Use::Doomed, not_before: now + LATER_MS };
