@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use erasure::{Codec, self_test};
@@ -361,8 +362,12 @@ impl GatewayServer {
         let (news, heard) = watch::channel(None);
         let shipped = heard.clone();
         let mut loops = JoinSet::new();
-        loops.spawn(watching::ledger(gateway.clone(), client.clone(), news, after.child_token()));
-        loops.spawn(watching::nodes(gateway.clone(), heard.clone(), after.child_token()));
+        let asked = client.clone();
+        let watch = move |gateway, stop| watching::ledger(gateway, asked.clone(), news.clone(), stop);
+        lasting(&mut loops, "watch of the ledger", &gateway, &after, watch);
+        let told = heard.clone();
+        let watch = move |gateway, stop| watching::nodes(gateway, told.clone(), stop);
+        lasting(&mut loops, "watch of the nodes", &gateway, &after, watch);
         lasting(&mut loops, "standing", &gateway, &after, standing::run);
         lasting(&mut loops, "collect", &gateway, &after, collect::run);
         lasting(&mut loops, "reconcile", &gateway, &after, reconcile::run);
@@ -378,11 +383,18 @@ impl GatewayServer {
         let (asked, told) = (client.clone(), heard.clone());
         let ask = move |gateway, stop| audit::run(gateway, asked.clone(), told.clone(), stop);
         lasting(&mut loops, "audit", &gateway, &after, ask);
-        loops.spawn(settle::run(gateway.clone(), client.clone(), heard, after.child_token()));
+        let (asked, resumed) = (client.clone(), Arc::new(AtomicBool::new(false)));
+        let pay = move |gateway, stop| {
+            let is_first = !resumed.swap(true, Ordering::Relaxed);
+            settle::run(gateway, asked.clone(), heard.clone(), is_first, stop)
+        };
+        lasting(&mut loops, "settle", &gateway, &after, pay);
 
         // What the loops commit last is shipped, too.
         let after_all = CancellationToken::new();
-        let shipping = tokio::spawn(vault::run(gateway.clone(), shipped, after_all.child_token()));
+        let mut shipping = JoinSet::new();
+        let ship = move |gateway, stop| vault::run(gateway, shipped.clone(), stop);
+        lasting(&mut shipping, "vault", &gateway, &after_all, ship);
         if let Some(tls) = tls.clone() {
             loops.spawn(tls.follow(LOOK_EVERY, after.child_token()));
         }
@@ -413,7 +425,7 @@ impl GatewayServer {
         }
         after_all.cancel();
         // It ends by itself in time.
-        let _ = shipping.await;
+        while shipping.join_next().await.is_some() {}
         nodes.close();
         client.close().await;
         served.0.and(served.1)

@@ -38,7 +38,7 @@ use crate::object::download::{self, ReadError};
 use crate::object::upload::{UploadError, UploadRequest, upload};
 use crate::settings::Settings;
 use crate::upkeep::funds::Funds;
-use crate::vault::Vault;
+use crate::vault::{Progress, Vault};
 
 pub(crate) const ANN: AccountId = AccountId([1; 16]);
 pub(crate) const COUNT: u8 = 6;
@@ -233,9 +233,12 @@ pub(crate) async fn gateway_in(dir: &Path, nodes: Arc<MemoryNodes>, master: Key)
     }
     let scheme = "4+2".parse().unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
+    let vault = Vault::new(&master);
+    let shipped_ms = u64::try_from(now_ms()).ok();
+    vault.set_progress(Progress { shipped_ms, ..Progress::default() });
     Arc::new(Gateway {
         access_log: crate::access_log::AccessLog::default(),
-        vault: Vault::new(&master),
+        vault,
         codec: Codec::new(scheme, Engine::default()),
         buffer: Arc::new(Semaphore::new(64 << 20)),
         key: SecretKey::from_seed([9; 32]),

@@ -31,7 +31,8 @@
 //! earnings   {party, events: [{id, height, event, ..}], next}: see the events' own fields; one
 //!            of the kind "earned" has amounts, too: what each counter comes to
 //! prices     {open, sheets: [{id, from, until, prices, signature}], curve: {money, units} or null}
-//! gateways   {gateways: [{gateway, revoked, available, bond, immature, mature, withdrawn}]}
+//! gateways   {gateways: [{gateway, revoked, account, available, reserved, spent, bond, immature,
+//!            mature, withdrawn}]}
 //! quote      {epoch, sheet, counters, amount, units, money}: without a curve, units and money
 //!            are null
 //! ```

@@ -34,7 +34,7 @@ const PAGE: u32 = 1000;
 const TOGETHER: usize = 8;
 
 /// Findings that are kept of each kind; the counts go on.
-const FINDINGS_MAX: usize = 10_000;
+pub const FINDINGS_MAX: usize = 10_000;
 
 /// Shards that are asked for by themselves, since they may be newer than a list;
 /// where so many are not listed, a node has lost them.

@@ -206,6 +206,16 @@ impl Meta {
             .collect()
     }
 
+    /// How many shards are strays, and how many are stored as metadata know.
+    pub async fn count_strays(&self) -> Result<(u64, u64), MetaError> {
+        let row = sqlx::query(
+            "SELECT (SELECT count(*) FROM strays), (SELECT count(*) FROM shards WHERE state = 1)",
+        )
+        .fetch_one(&self.readers)
+        .await?;
+        Ok((from_sql(row.get(0))?, from_sql(row.get(1))?))
+    }
+
     /// Has a stray deleted, unless it is known by now: its place is a leftover from
     /// then on, so that nobody can settle there meanwhile.
     pub async fn doom_stray(&self, stray: Stray) -> Result<bool, MetaError> {

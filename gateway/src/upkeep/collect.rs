@@ -72,7 +72,9 @@ pub async fn round(gateway: &Arc<Gateway>) -> Result<usize, MetaError> {
     // What a recovered gateway may still refer to stays: only deletes that are
     // safe on the nodes themselves are carried out.
     let shipped = gateway.vault.progress().shipped_ms;
-    let shipped = shipped.and_then(|ms| Millis::try_from(ms).ok()).unwrap_or(now);
+    let Some(shipped) = shipped.and_then(|ms| Millis::try_from(ms).ok()) else {
+        return Ok(0); // Since the start nothing was seen to be there.
+    };
     let until = now.min(shipped.saturating_add(gateway.grace_ms()));
     let left = empty_places(gateway, until).await?;
     let condemned = gateway.meta.condemned(until, ROUND).await?;

@@ -65,6 +65,11 @@ pub struct Means {
 }
 
 impl Means {
+    /// Whether what it has is more than what it owes. Pure.
+    pub fn can_pay(&self) -> bool {
+        can_pay(self.balance, self.owed)
+    }
+
     /// Whether more would be at the gateway's own risk. Pure.
     fn is_blocked(&self) -> bool {
         self.is_bond_used && self.balance.reserved <= self.owed
@@ -95,8 +100,7 @@ pub fn short_changes(
     now: Millis,
 ) -> Vec<(AccountId, Option<Millis>)> {
     let change = |(account, means): (&AccountId, &Means)| {
-        let can_pay = can_pay(means.balance, means.owed);
-        match (can_pay, since.contains_key(account)) {
+        match (means.can_pay(), since.contains_key(account)) {
             (false, false) => Some((*account, Some(now))),
             (true, true) => Some((*account, None)),
             (true, false) | (false, true) => None,

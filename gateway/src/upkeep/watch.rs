@@ -1,9 +1,11 @@
 //! Watches the network: members from the ledger, state from the nodes.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use ledger::client::LedgerClient;
 use protocol::NodeId;
 use protocol::ledger_api::{ChainInfo, NodeRecord};
@@ -132,7 +134,10 @@ pub async fn nodes(
                 places.insert((node, addr));
                 let gateway = gateway.clone();
                 looks.spawn(async move {
-                    look(gateway, node).await;
+                    // A look that panicked must not be the last one at its node.
+                    if AssertUnwindSafe(look(gateway, node)).catch_unwind().await.is_err() {
+                        tracing::error!(?node, "a look at a node panicked");
+                    }
                     (node, addr)
                 });
             }

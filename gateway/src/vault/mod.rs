@@ -111,7 +111,7 @@ impl Vault {
         said.after(at.elapsed())
     }
 
-    fn set_progress(&self, progress: Progress) {
+    pub(crate) fn set_progress(&self, progress: Progress) {
         let said = (progress, Instant::now());
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = said;
     }

@@ -189,8 +189,8 @@ impl Shipper {
         let done = self.try_step(now_ms).await;
         if done.is_err() {
             self.behind_since_ms.get_or_insert(now_ms);
-            self.bound().await?;
         }
+        self.bound().await?;
         self.tell();
         done
     }
@@ -359,7 +359,8 @@ impl Shipper {
         (self.pending, self.snapshot) = (None, None);
     }
 
-    /// While the nodes do not take it, the log does not grow for ever.
+    /// While the nodes do not take it, or not as fast as it grows, the log does not
+    /// grow for ever.
     async fn bound(&mut self) -> Result<(), ShipError> {
         let database = std::fs::metadata(self.dir.join("meta.sqlite"))?.len();
         let most = self.limits.log_file_max;

@@ -154,7 +154,10 @@ pub(super) fn gateways(state: &State) -> Value {
         json!({
             "gateway": gateway,
             "revoked": !state.is_gateway(gateway),
+            "account": account,
             "available": balance(Account::Available(account)),
+            "reserved": balance(Account::Reserved(gateway, account)),
+            "spent": state.customers()[&account].spent,
             "bond": balance(Account::Bond(gateway)),
             "immature": balance(Account::Immature(party)),
             "mature": balance(Account::Mature(party)),

@@ -18,12 +18,10 @@ use std::ops::Bound;
 
 use protocol::claim::{LossClaim, LossRebuttal};
 use protocol::price::{Amount, Counters, Prices};
-use protocol::statement::gateway_account;
 use protocol::wire::{Wire, Writer};
 use protocol::{Epoch, GatewayId, NodeId, ShardId};
 
 use super::{Rejection, State};
-use crate::account::Account;
 use crate::entry::Entry;
 use crate::event::Event;
 use crate::fraction::share;
@@ -57,7 +55,7 @@ struct Placed {
     claimed: u64,
     /// Claims that are open.
     open: u32,
-    /// What the node was paid for the gateway's receipts.
+    /// What the node got for the gateway's receipts, newly minted or not.
     paid: u128,
     /// What the gateway's claims took from it.
     taken: u128,
@@ -276,7 +274,7 @@ impl State {
         for share in &settlement.shares {
             // Where nothing was put there is nothing to claim.
             if let Some(placed) = self.law.claims.placed.get_mut(&(share.gateway, share.node)) {
-                let pay = share.gross - share.tax - share.withheld;
+                let pay = share.gross - share.tax - share.withheld + share.emission;
                 placed.paid = placed.paid.saturating_add(pay);
             }
         }

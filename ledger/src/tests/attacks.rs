@@ -259,13 +259,26 @@ fn wash_repair_traffic() {
         let mut world = market_of(Params::for_epoch(EPOCH, OPENING), strict());
         settle(&mut world, &[(0, 0, self::counters(1000, 0))]);
         lie(&mut world);
-        let gang = Gang { gateways: &[0], ..Gang::default() };
+        let gang = Gang { gateways: &[0], payers: &[0], ..Gang::default() };
         let what = "puts of customers, called repairs";
         called.push(gang.loss(what, &mut world, |world| {
             settle(world, &[(0, 1, counters)]);
         }));
     }
     assert_eq!(called[0], called[1]);
+}
+
+#[test]
+fn claims_take_no_more_than_their_gateway_paid() {
+    let mut world = market_of(Params::for_epoch(EPOCH, OPENING), strict());
+    settle(&mut world, &[(0, 0, counters(1000, 0)), (1, 0, counters(10_000, 0))]);
+    let before = immature(&world, 0);
+    assert_eq!(before, 594 + 5940);
+    // To rebuild them costs 5000, but the first gateway paid no more than 594.
+    world.take(&[claimed(&loss(0, 0, 0, 1, 400).0), claimed(&loss(0, 0, 0, 2, 600).0)]);
+    world.pass_epoch();
+    assert_eq!(immature(&world, 0), before - 594);
+    assert_eq!(world.replayed().state(), world.state());
 }
 
 #[test]

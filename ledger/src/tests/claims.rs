@@ -4,7 +4,7 @@ use bytes::Bytes;
 use protocol::Epoch;
 use protocol::claim::LossClaim;
 use protocol::order::Action;
-use protocol::price::{Amount, Counters};
+use protocol::price::Amount;
 use protocol::statement::gateway_account;
 
 use super::deeds::{
@@ -181,20 +181,6 @@ fn a_charge_takes_pay_then_what_is_held_back_then_the_deposit() {
     assert_eq!((mature(&world, 0), repair_fund(&world)), (free, fund + 604));
     pass(&mut world, 2);
     assert_eq!(mature(&world, 0), free);
-}
-
-#[test]
-fn claims_take_no_more_than_their_gateway_paid() {
-    let mut world = strict_world();
-    settle(&mut world, &[(0, 0, counters(1000, 0)), (1, 0, counters(10_000, 0))]);
-    let before = immature(&world, 0);
-    assert_eq!(before, 6600 - 66);
-    // The first paid 594 for the shards that it says are lost, and no more goes
-    // for them, though to rebuild them costs 5000.
-    world.take(&[claimed(&loss(0, 0, 0, 1, 400).0), claimed(&loss(0, 0, 0, 2, 600).0)]);
-    world.pass_epoch();
-    assert_eq!(immature(&world, 0), before - 594);
-    assert_eq!(world.replayed().state(), world.state());
 }
 
 #[test]

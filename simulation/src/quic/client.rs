@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gateway::nodes::quic::QuicNodes;
 use gateway::nodes::registry::Registry;
-use gateway::nodes::{NodeError, Nodes, ShardPiece, ShardRange};
+use gateway::nodes::{NewShard, NodeError, Nodes, ShardPiece, ShardRange};
 use protocol::ledger_api::NodeRecord;
 use protocol::message::{LIST_MAX, WINDOW};
 use protocol::refusal::Refusal;
@@ -255,7 +255,8 @@ impl Worker {
         let feed = feed(&told, whim, self.random.clone(), pieces, &has_ended);
         self.random.bits();
         let put = async {
-            let put = self.gateway.nodes.put(self.gateway.node, shard, told.len, body);
+            let new = NewShard { shard, max_len: told.len, chosen_ms: None };
+            let put = self.gateway.nodes.put(self.gateway.node, new, body);
             tokio::join!(put, feed).0
         };
         let result = match whim {

@@ -18,7 +18,7 @@ pub struct Put {
 
 impl Put {
     pub async fn start(gateway: &Gateway, shard: ShardId, max_len: u64) -> Answer<Self> {
-        let (send, recv) = gateway.ask(&Request::Put { shard, max_len }).await?;
+        let (send, recv) = gateway.ask(&Request::Put { shard, max_len, chosen_ms: 0 }).await?;
         Ok(Self { send, recv })
     }
 

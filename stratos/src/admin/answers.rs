@@ -227,6 +227,8 @@ answers! {
         tax: Amount,
         /// What the treasury got.
         treasury: Amount,
+        /// What nodes were owed and gateways could not pay.
+        short: Amount,
     }
     /// Settlement periods.
     Epochs {
@@ -272,7 +274,7 @@ mod tests {
         );
         check::<Invite>(r#"{"invite":"stratos-invite-00","expires":"t"}"#);
         check::<Epochs>(
-            r#"{"epochs":[{"epoch":0,"state":"mature","opened":"t","bytes":1,"debited":"10","paid":"9","tax":"1","treasury":"0"}]}"#,
+            r#"{"epochs":[{"epoch":0,"state":"mature","opened":"t","bytes":1,"debited":"10","paid":"9","tax":"1","treasury":"0","short":"0"}]}"#,
         );
     }
 

@@ -54,6 +54,7 @@ fn table(epochs: &Epochs) -> String {
         "<PAID",
         "<TAX",
         "<TREASURY",
+        "<SHORT",
     ]);
     for epoch in &epochs.epochs {
         table.row([
@@ -65,6 +66,7 @@ fn table(epochs: &Epochs) -> String {
             show_credits(epoch.paid),
             show_credits(epoch.tax),
             show_credits(epoch.treasury),
+            show_credits(epoch.short),
         ]);
     }
     table.to_string()

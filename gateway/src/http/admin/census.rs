@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Admin, Problem, rfc3339};
-use crate::census::{self, Census, Depth};
+use crate::census::{self, Census, Depth, FINDINGS_MAX};
 use crate::gateway::Gateway;
 use crate::meta::MetaError;
 use crate::upkeep::reconcile;
@@ -125,8 +125,8 @@ pub(super) struct Emptying {
     all: bool,
 }
 
-/// A hundredth of all shards: more strays than that are the sign of metadata that
-/// are too old.
+/// A hundredth of our shards: more strays than that are the sign of metadata that
+/// are too old. So are as many as a census tells, since there may be more.
 const STRAYS_PER_SHARDS: u64 = 100;
 
 pub(super) async fn empty_quarantine(
@@ -134,12 +134,12 @@ pub(super) async fn empty_quarantine(
     query: Result<Query<Emptying>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Query(Emptying { all }) = query?;
-    let strays = admin.gateway.meta.strays(SHOWN).await?.len() as u64;
-    let shards: u64 = admin.gateway.registry.views().iter().map(|view| view.shards).sum();
-    if !all && strays > STRAYS_PER_SHARDS && strays > shards / STRAYS_PER_SHARDS {
+    let (strays, shards) = admin.gateway.meta.count_strays().await?;
+    let are_many = strays > STRAYS_PER_SHARDS && strays > shards / STRAYS_PER_SHARDS;
+    if !all && (are_many || strays >= FINDINGS_MAX as u64) {
         let sentence = format!(
-            "{strays} of {shards} shards are unknown, too many to be leftovers: if these metadata \
-             are not an old copy, ask for all to be deleted"
+            "{strays} shards are unknown beside {shards} that are known, too many to be \
+             leftovers: if these metadata are not an old copy, ask for all to be deleted"
         );
         return Err(Problem::new(StatusCode::CONFLICT, sentence));
     }

@@ -31,8 +31,16 @@ pub(super) async fn epochs(
     for epoch in answer.get_mut("epochs").and_then(Value::as_array_mut).into_iter().flatten() {
         let opened = epoch.get("opened").and_then(Value::as_i64).unwrap_or_default();
         epoch["opened"] = json!(rfc3339(opened));
+        epoch["short"] = json!(short(&epoch["covered"]).to_string());
     }
     Ok(Json(answer))
+}
+
+/// What nodes were owed and gateways could not pay.
+fn short(covered: &Value) -> u128 {
+    let covers = covered.as_array().into_iter().flatten();
+    let amounts = covers.filter_map(|cover| cover["short"].as_str()?.parse().ok());
+    amounts.fold(0, u128::saturating_add)
 }
 
 /// Where an export goes on.

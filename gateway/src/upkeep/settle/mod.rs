@@ -83,13 +83,17 @@ struct Settler {
     served: Option<HashSet<AccountId>>,
     /// Epochs for which statements were taken, with the sum they add up to.
     stated: HashMap<Epoch, Amount>,
+    /// Whether it was told that the gateway's own account cannot pay.
+    own_is_short: bool,
 }
 
-/// Runs until `stop`; then vouches for the last of what moved.
+/// Runs until `stop`; then vouches for the last of what moved. The first time in
+/// a process it goes on from what was written down.
 pub async fn run(
     gateway: Arc<Gateway>,
     client: Arc<LedgerClient>,
     mut news: watch::Receiver<Option<ChainInfo>>,
+    is_first: bool,
     stop: CancellationToken,
 ) {
     let now = Instant::now();
@@ -106,9 +110,10 @@ pub async fn run(
         opened: HashSet::new(),
         served: None,
         stated: HashMap::new(),
+        own_is_short: false,
     };
     let Some(info) = first(&mut news, &stop).await else { return };
-    if let Err(error) = settler.resume(&info).await {
+    if is_first && let Err(error) = settler.resume(&info).await {
         tracing::error!(%error, "what was metered cannot be read");
     }
     loop {

@@ -151,10 +151,12 @@ impl Settler {
 
     /// Writes down who cannot pay since now, and who can again: a restart must
     /// not renew the grace.
-    async fn keep_short(&self, found: &BTreeMap<AccountId, Means>) -> Result<(), MetaError> {
+    async fn keep_short(&mut self, found: &BTreeMap<AccountId, Means>) -> Result<(), MetaError> {
+        let own = self.gateway.own_account();
+        self.tell_own(own, found.get(&own).is_none_or(|means| means.can_pay()));
         let meta = &self.gateway.meta;
         let changes = short_changes(found, &meta.short_accounts().await?, now_ms());
-        for (account, since) in changes {
+        for (account, since) in changes.into_iter().filter(|(account, _)| *account != own) {
             meta.keep_short(account, since).await?;
             match since {
                 Some(_) => tracing::warn!(?account, "an account cannot pay any more"),
@@ -163,6 +165,23 @@ impl Settler {
         }
         self.gateway.funds.set_short(meta.short_accounts().await?);
         Ok(())
+    }
+
+    /// The gateway's own account is nobody's customer, and without it no epoch is
+    /// paid in full.
+    fn tell_own(&mut self, own: AccountId, can_pay: bool) {
+        if self.own_is_short == !can_pay {
+            return;
+        }
+        self.own_is_short = !can_pay;
+        if can_pay {
+            tracing::info!("the gateway's own account can pay again");
+        } else {
+            tracing::error!(
+                "the gateway's own account cannot pay for what no customer does (audits, its \
+                 metadata), so nodes are not paid in full: `stratos ledger deposit {own} CREDITS`"
+            );
+        }
     }
 
     /// What every account has, page by page.

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use rustix::io::Errno;
 
 use super::{Disk, DiskFile};
+use crate::store::format::ALIGN;
 use crate::store::index;
 use crate::store::volume::locked;
 
@@ -68,8 +69,12 @@ pub(crate) struct Faults {
     pub write: Option<u32>,
     /// Bytes that files may still grow by.
     pub room: Option<u64>,
-    /// No volume can be read.
-    pub read: bool,
+    /// No volume can be read, for this reason.
+    pub read: Option<Errno>,
+    /// The sector at this place cannot be read in any volume.
+    pub bad_sector: Option<u64>,
+    /// The index cannot be read or written.
+    pub index: bool,
 }
 
 /// The disk. Its clones are one disk.
@@ -220,7 +225,14 @@ fn write(content: &mut Vec<u8>, at: u64, bytes: &[u8]) {
 impl DiskFile for SimFile {
     fn read_at(&self, at: u64, out: &mut [u8]) -> io::Result<usize> {
         let state = locked(&self.disk.0);
-        if state.faults.read && !self.is_index {
+        match state.faults.read.filter(|_| !self.is_index) {
+            Some(error) => return Err(error.into()),
+            None if state.faults.index && self.is_index => return Err(Errno::IO.into()),
+            None => {}
+        }
+        let end = at + out.len() as u64;
+        let is_bad = |sector: u64| !self.is_index && at < sector + ALIGN && sector < end;
+        if state.faults.bad_sector.is_some_and(is_bad) {
             return Err(Errno::IO.into());
         }
         let content = &state.contents[self.file];
@@ -233,6 +245,9 @@ impl DiskFile for SimFile {
     fn write_at(&self, at: u64, parts: &[&[u8]]) -> io::Result<()> {
         let mut bytes = parts.concat();
         let mut state = locked(&self.disk.0);
+        if self.is_index && state.faults.index {
+            return Err(Errno::IO.into());
+        }
         let fails = !self.is_index && State::is_due(&mut state.faults.write);
         if fails {
             bytes.truncate(bytes.len() / 2);

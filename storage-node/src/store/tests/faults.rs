@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::process::Command;
 
+use rustix::io::Errno;
+
 use super::*;
 use crate::store::core::RESERVE_MIN;
 use crate::store::disk::real::RealDisk;
@@ -68,7 +70,7 @@ fn only_a_damaged_shard_is_told_as_damaged() {
     put(&store, SHARD, &bytes).unwrap();
     put(&store, shard(1), &bytes[..9_000]).unwrap();
     let mut reader = RangeReader::open(&store, SHARD, 0..40_000).unwrap();
-    disk.set_faults(Faults { read: true, ..Faults::default() });
+    disk.set_faults(Faults { read: Some(Errno::IO), ..Faults::default() });
     let refusals = [
         RangeReader::open(&store, SHARD, 0..40_000).unwrap_err(),
         RangeReader::open_group(&store, SHARD, 1).unwrap_err(),

@@ -4,6 +4,7 @@ mod bench;
 mod crash;
 mod faults;
 mod model;
+mod reads;
 mod rot;
 mod usage;
 

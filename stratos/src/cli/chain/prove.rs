@@ -289,15 +289,21 @@ fn parts(event: &Value) -> String {
 
 fn statement(answer: &Value) -> String {
     let mut table = Table::new(&["GATEWAY", "<AMOUNT", "<PUT", "<GET", "<BYTE-SECONDS", "CHARGED"]);
+    let is_settled = matches!(answer["stage"].as_str(), Some("sealed" | "mature"));
     for line in answer["lines"].as_array().into_iter().flatten() {
         let counter = |name: &str| line["counters"][name].to_string();
+        let charged = match line["charged"] == true {
+            true => "yes",
+            false if is_settled => "no",
+            false => "not yet",
+        };
         table.row([
             text(&line["gateway"]),
             credits(&line["amount"]),
             counter("put_bytes"),
             counter("get_bytes"),
             counter("stored_byte_seconds"),
-            if line["charged"] == true { "yes" } else { "not yet" }.to_owned(),
+            charged.to_owned(),
         ]);
     }
     table.to_string()
