@@ -234,8 +234,8 @@ pub(crate) async fn gateway_in(dir: &Path, nodes: Arc<MemoryNodes>, master: Key)
     let scheme = "4+2".parse().unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
     let vault = Vault::new(&master);
-    let shipped_ms = u64::try_from(now_ms()).ok();
-    vault.set_progress(Progress { shipped_ms, ..Progress::default() });
+    // Whatever is committed counts as being on the nodes.
+    vault.set_progress(Progress { shipped_ms: Some(1 << 60), ..Progress::default() });
     Arc::new(Gateway {
         access_log: crate::access_log::AccessLog::default(),
         vault,

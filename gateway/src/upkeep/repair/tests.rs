@@ -158,6 +158,65 @@ async fn a_node_that_is_gone_is_replaced_and_what_it_holds_is_deleted() {
 }
 
 #[tokio::test]
+async fn a_shard_comes_back_to_a_place_that_it_left() {
+    for is_emptied in [false, true] {
+        let world = World::start().await;
+        world.put("key", &sample(50_000)).await.unwrap();
+        world.join(6).await;
+        let left = *world.holders("key").await.values().next().unwrap();
+        let registry = &world.gateway.registry;
+        registry.set_state(node(left), NodeState::Disqualified);
+        world.repair().await;
+        assert!(world.holders("key").await.values().any(|holder| *holder == 6));
+        if is_emptied {
+            collect::round(&world.gateway).await.unwrap();
+            assert_eq!(world.nodes.holds(node(left)), 0);
+            // The next place is chosen after that.
+            world.nodes.deleted.lock().unwrap().values_mut().for_each(|at| *at -= 1);
+        }
+        // Now the only other place for it is gone.
+        registry.set_state(node(left), NodeState::Active);
+        registry.set_state(node(6), NodeState::Disqualified);
+        world.repair().await;
+        assert!(world.is_whole("key").await, "emptied: {is_emptied}");
+        assert!(world.holders("key").await.values().any(|holder| *holder == left));
+    }
+}
+
+#[tokio::test]
+async fn a_place_is_not_emptied_while_its_segment_lacks_a_shard() {
+    let world = World::start().await;
+    world.put("key", &sample(50_000)).await.unwrap();
+    world.join(6).await;
+    let left = *world.holders("key").await.values().next().unwrap();
+    world.gateway.registry.set_state(node(left), NodeState::Disqualified);
+    world.repair().await;
+    let segment = world.segment("key").await;
+    let index = segment.shards[0].index;
+    world.gateway.meta.queue_repair(segment.id, index, now_ms()).await.unwrap();
+    collect::round(&world.gateway).await.unwrap();
+    assert_eq!(world.nodes.holds(node(left)), 1, "it may be needed");
+    world.repair().await;
+    assert_eq!(world.repairs_waiting().await, 0);
+    collect::round(&world.gateway).await.unwrap();
+    assert_eq!(world.nodes.holds(node(left)), 0);
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_before_the_metadata_are_seen_on_the_nodes() {
+    let world = World::start().await;
+    world.put("key", &sample(50_000)).await.unwrap();
+    world.put("key", b"inline").await.unwrap();
+    world.gateway.vault.set_progress(crate::vault::Progress::default());
+    collect::round(&world.gateway).await.unwrap();
+    assert_eq!(world.nodes.holds(node(2)), 1);
+    let shipped = crate::vault::Progress { shipped_ms: Some(1 << 60), ..Default::default() };
+    world.gateway.vault.set_progress(shipped);
+    collect::round(&world.gateway).await.unwrap();
+    assert_eq!(world.nodes.holds(node(2)), 0);
+}
+
+#[tokio::test]
 async fn a_place_that_is_being_emptied_is_not_settled() {
     let world = World::start().await;
     world.put("key", &sample(50_000)).await.unwrap();
