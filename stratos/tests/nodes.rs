@@ -63,7 +63,10 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seventh_node_proves_itself_before_it_is_used_in_full() {
-    let mut world = World::start_with_nodes(eager()).await;
+    // Long enough to be a newcomer while all objects are written.
+    let lifecycle =
+        LifecycleRules { vetting_age: Duration::from_secs(10), ..eager().lifecycle };
+    let mut world = World::start_with_nodes(NodeSettings { lifecycle, ..eager() }).await;
     for n in 0..6 {
         eventually("six nodes in full use", || world.is(n, "active")).await;
     }
@@ -74,6 +77,7 @@ async fn a_seventh_node_proves_itself_before_it_is_used_in_full() {
     // A small share of the shards is for newcomers.
     world.fill(40).await;
     let status = world.node(seventh).await;
+    assert_eq!(status.state, "vetting");
     assert!((1..=30).contains(&status.shards), "{} of 240 shards", status.shards);
     eventually("the seventh in full use", || world.is(seventh, "active")).await;
     let status = world.node(seventh).await;

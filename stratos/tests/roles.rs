@@ -131,6 +131,12 @@ async fn what_eight_processes_acknowledged_outlives_each_of_them() {
     objects.check(&eight.gateway.client().await).await;
 
     let s3 = eight.gateway.client().await;
+    // A write needs five of six shards: the last ones may come a moment later.
+    wait_for("all shards", &eight.gateway.0, async || {
+        let census = eight.gateway.ask(&["admin", "census"]);
+        (census["full"] == census["segments"]).then_some(())
+    })
+    .await;
     for node in &mut eight.nodes[..2] {
         node.kill();
     }

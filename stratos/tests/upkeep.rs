@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use asking::{crc32, element, text};
+use asking::{crc32, text};
 use gateway::UpkeepSettings;
 use gateway::webhook::{Options, Webhook, signature};
 use http::{HeaderValue, Method};
@@ -212,10 +212,12 @@ async fn accesses_are_logged_into_the_bucket_that_the_owner_named() {
         assert_eq!(world.refusal_of_get("none").await, "NoSuchKey");
         let listed = get(&world, "logs", "", &[("list-type", "2"), ("prefix", "photos/")]).await;
         let listed = text(listed).await;
-        if !listed.contains("<Key>") {
-            return false;
+        // One log may hold the one and the next the other.
+        let mut log = String::new();
+        for key in listed.split("<Key>").skip(1) {
+            let key = key.split("</Key>").next().unwrap();
+            log += &text(get(&world, "logs", key, &[]).await).await;
         }
-        let log = text(get(&world, "logs", element(&listed, "Key"), &[]).await).await;
         log.contains(" REST.GET.OBJECT k \"GET /photos/k HTTP/1.1\" 200 - 5 5 ")
             && log.contains(" REST.GET.OBJECT none \"GET /photos/none HTTP/1.1\" 404 NoSuchKey ")
     })

@@ -123,7 +123,7 @@ use crate::gateway::Gateway;
 use crate::meta::{Attributes, Bucket, Millis, Part, Version, Versioning};
 
 /// How often an object is looked up anew because it was replaced meanwhile.
-const LOOKS: usize = 4;
+const LOOKS: usize = 16;
 
 /// A version that the caller may do something with, and its parts: at least one,
 /// of an empty object, too.
