@@ -363,7 +363,8 @@ impl GatewayServer {
         let shipped = heard.clone();
         let mut loops = JoinSet::new();
         let asked = client.clone();
-        let watch = move |gateway, stop| watching::ledger(gateway, asked.clone(), news.clone(), stop);
+        let watch =
+            move |gateway, stop| watching::ledger(gateway, asked.clone(), news.clone(), stop);
         lasting(&mut loops, "watch of the ledger", &gateway, &after, watch);
         let told = heard.clone();
         let watch = move |gateway, stop| watching::nodes(gateway, told.clone(), stop);

@@ -116,8 +116,11 @@ mod tests {
 
     use super::*;
 
-    const PUT: Request =
-        Request::Put { shard: ShardId { segment: SegmentId([1; 16]), index: 0 }, max_len: 1, chosen_ms: 0 };
+    const PUT: Request = Request::Put {
+        shard: ShardId { segment: SegmentId([1; 16]), index: 0 },
+        max_len: 1,
+        chosen_ms: 0,
+    };
 
     async fn working(turns: &Turns) -> Vec<Turn<'_>> {
         let mut taken = Vec::new();

@@ -61,9 +61,7 @@ impl SegmentWriter {
                 let (way, body) = mpsc::channel(PIECES);
                 let (gateway, shard) = (gateway.clone(), ShardId { segment, index });
                 let new = NewShard { shard, max_len, chosen_ms: None };
-                puts.spawn(
-                    async move { (index, node, gateway.nodes.put(node, new, body).await) },
-                );
+                puts.spawn(async move { (index, node, gateway.nodes.put(node, new, body).await) });
                 way
             });
             ways.push(way);

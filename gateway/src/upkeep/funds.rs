@@ -99,12 +99,13 @@ pub fn short_changes(
     since: &HashMap<AccountId, Millis>,
     now: Millis,
 ) -> Vec<(AccountId, Option<Millis>)> {
-    let change = |(account, means): (&AccountId, &Means)| {
-        match (means.can_pay(), since.contains_key(account)) {
-            (false, false) => Some((*account, Some(now))),
-            (true, true) => Some((*account, None)),
-            (true, false) | (false, true) => None,
-        }
+    let change = |(account, means): (&AccountId, &Means)| match (
+        means.can_pay(),
+        since.contains_key(account),
+    ) {
+        (false, false) => Some((*account, Some(now))),
+        (true, true) => Some((*account, None)),
+        (true, false) | (false, true) => None,
     };
     found.iter().filter_map(change).collect()
 }

@@ -18,9 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::pace::Pace;
 use super::places::{LEASE_MS, give_up, lost};
 use crate::gateway::{Gateway, now_ms};
-use crate::meta::{
-    KnownSegment, MetaError, Millis, NodeState, PlacedShard, Replaced, StoredShard,
-};
+use crate::meta::{KnownSegment, MetaError, Millis, NodeState, PlacedShard, Replaced, StoredShard};
 use crate::nodes::registry::NodeView;
 use crate::nodes::{NewShard, NodeError, ShardPiece, ShardRange};
 use crate::object::placement::{Candidate, candidates, placed, replace};

@@ -176,7 +176,10 @@ async fn traffic_is_settled_paid_and_proved() {
     assert_eq!(network.node.submit(vec![receipt.clone()]).await.unwrap(), [Ok(())]);
     assert_eq!(network.node.submit(vec![receipt.clone()]).await.unwrap(), [Ok(())]);
     let total = json!({"query": "receipts_total", "epoch": 0, "gateway": gateway(0)});
-    assert_eq!(network.ask(total.clone()).await, json!({"sum": "1000", "receipts": 1, "stated": "0"}));
+    assert_eq!(
+        network.ask(total.clone()).await,
+        json!({"sum": "1000", "receipts": 1, "stated": "0"})
+    );
 
     network.pass_epoch().await;
     let info = network.node.chain_info().await.unwrap();

@@ -154,7 +154,9 @@ impl Node {
     ) -> Answered {
         let request = step(read_message(recv, NODE_FRAME_MAX)).await?;
         match request {
-            Request::Put { shard, max_len, .. } => self.put(gateway, shard, max_len, send, recv).await,
+            Request::Put { shard, max_len, .. } => {
+                self.put(gateway, shard, max_len, send, recv).await
+            }
             Request::Get { shard, start, end } => self.get(shard, start..end, send).await,
             Request::Delete { shard } => self.delete(shard, send).await,
             Request::List { from, limit } => self.list(gateway, from, limit, send).await,

@@ -109,12 +109,12 @@ pub(crate) fn run(core: &Core) -> Result<Found, StoreError> {
     Ok(found)
 }
 
+/// A volume that was not closed, and what the index says of it.
+type Unclosed = (u32, Arc<dyn DiskFile>, Row);
+
 /// The volumes that were not closed. The index knows each of them before any is
 /// read: what one holds can be older than what another does.
-fn unclosed(
-    core: &Core,
-    on_disk: &BTreeSet<u32>,
-) -> Result<Vec<(u32, Arc<dyn DiskFile>, Row)>, StoreError> {
+fn unclosed(core: &Core, on_disk: &BTreeSet<u32>) -> Result<Vec<Unclosed>, StoreError> {
     let mut to_scan = Vec::new();
     for &number in on_disk {
         core.volumes.seen(number);
@@ -243,7 +243,7 @@ fn rewrite(core: &Core, mut records: Vec<Header>) -> Result<Rewritten, StoreErro
 /// Lets a record count where it is.
 fn stays(core: &Core, header: &Header, is_damaged: bool) -> Result<(), StoreError> {
     let Some(entry) = Entry::of(header) else { return Ok(()) };
-    let damage = is_damaged.then(|| Change::Damage(header.shard, entry.at));
+    let damage = is_damaged.then_some(Change::Damage(header.shard, entry.at));
     core.index.apply([Change::Put(header.shard, entry)].into_iter().chain(damage).collect())
 }
 

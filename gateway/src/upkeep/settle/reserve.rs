@@ -170,7 +170,7 @@ impl Settler {
     /// The gateway's own account is nobody's customer, and without it no epoch is
     /// paid in full.
     fn tell_own(&mut self, own: AccountId, can_pay: bool) {
-        if self.own_is_short == !can_pay {
+        if self.own_is_short != can_pay {
             return;
         }
         self.own_is_short = !can_pay;

@@ -131,7 +131,10 @@ fn a_bad_sector_hides_one_record_from_a_start_and_for_this_start_alone() {
                 assert!(held(&store) >= ALL - 2 * volumes, "{number}, {offset}");
                 drop(store);
                 let left = disk.content(&volume_name(volume)).len();
-                assert!(!without_index || offset > 0 || left == len, "{number}: cut off behind a hole");
+                assert!(
+                    !without_index || offset > 0 || left == len,
+                    "{number}: cut off behind a hole"
+                );
             }
             disk.set_faults(Faults::default());
             let store = open_on(&disk, LIMITS).unwrap();
