@@ -208,6 +208,21 @@ def a_full_disk_of_the_gateway_is_told_and_passes(chaos):
     return told
 
 
+def a_full_disk_of_everything_is_told_and_passes(chaos):
+    """The whole of `up` on one disk, the ledger too: all of it reads on, and comes back."""
+    need_disks("ext4")
+    image = Image(chaos, "whole-disk", "ext4", 3 * GIB)
+    network = Up(chaos, "whole", directory=image.at / "data")
+    network.start()
+    client = network.client(timeout=ANSWER_SECONDS)
+    objects = Objects(client)
+    told = fill_and_recover(client, objects, Filler(image.at), "inline put")
+    assert network.process.poll() is None, "it ended"
+    network.stop()
+    image.unmount()
+    return told
+
+
 def few_file_descriptors_are_borne(chaos):
     """More idle connections than descriptors; then they go, and all is well."""
     need_root("prlimit")
@@ -303,6 +318,7 @@ CHECKS = [
     a_full_disk_of_the_nodes_is_told_and_passes,
     nodes_without_a_single_byte_left_lose_nothing,
     a_full_disk_of_the_gateway_is_told_and_passes,
+    a_full_disk_of_everything_is_told_and_passes,
     few_file_descriptors_are_borne,
     memory_stays_flat_under_slow_clients,
 ]

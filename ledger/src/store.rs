@@ -183,20 +183,42 @@ impl Store {
     /// Keeps a block and what it did to whom. When this returns, it survives a
     /// power cut.
     pub async fn append(&mut self, block: &Block, events: &[Event]) -> Result<(), StoreError> {
-        let mut tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        insert_block(&mut tx, block).await?;
-        let first = block.header.log_size - block.entries.len() as u64;
-        for (index, entry) in (first..).zip(&block.entries) {
-            insert_entry(&mut tx, index, block.header.height, entry).await?;
+        // Not by the library's transactions: when the disk is full SQLite may have
+        // rolled back by itself, and then they believe that one is open for ever.
+        let connection = &mut self.connection;
+        run(connection, "BEGIN IMMEDIATE").await?;
+        let mut done = insert_all(connection, block, events).await;
+        if done.is_ok() {
+            done = run(connection, "COMMIT").await;
         }
-        events::insert(&mut tx, block.header.height, events).await?;
-        Ok(tx.commit().await?)
+        if done.is_err() {
+            let _ = run(connection, "ROLLBACK").await; // If there is anything to roll back.
+        }
+        done
     }
 
     /// Flushes and closes.
     pub async fn close(self) -> Result<(), StoreError> {
         Ok(self.connection.close().await?)
     }
+}
+
+async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), StoreError> {
+    sqlx::raw_sql(sql).execute(connection).await?;
+    Ok(())
+}
+
+async fn insert_all(
+    connection: &mut SqliteConnection,
+    block: &Block,
+    events: &[Event],
+) -> Result<(), StoreError> {
+    insert_block(connection, block).await?;
+    let first = block.header.log_size - block.entries.len() as u64;
+    for (index, entry) in (first..).zip(&block.entries) {
+        insert_entry(connection, index, block.header.height, entry).await?;
+    }
+    events::insert(connection, block.header.height, events).await
 }
 
 async fn insert_block(tx: &mut SqliteConnection, block: &Block) -> Result<(), StoreError> {
