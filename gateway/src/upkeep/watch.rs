@@ -177,7 +177,9 @@ async fn take_status(gateway: &Gateway, node: NodeId, status: &Status) {
     if known != Some(status.incarnation) {
         // Written down before the node is used: commits compare with it.
         let seen = gateway.meta.see_node(node, status.incarnation, now_ms()).await;
-        if let Err(error) = seen {
+        if let Err(error) = seen
+            && !is_recorded(gateway, node, status).await
+        {
             tracing::warn!(?node, %error, "node not recorded");
             return;
         }
@@ -196,6 +198,13 @@ async fn take_status(gateway: &Gateway, node: NodeId, status: &Status) {
     {
         tracing::warn!(?node, %error, "the node's standing is looked up later");
     }
+}
+
+/// Whether metadata have this life of the node already: then it is used, though
+/// nothing can be written now.
+async fn is_recorded(gateway: &Gateway, node: NodeId, status: &Status) -> bool {
+    let known = gateway.meta.nodes().await.unwrap_or_default();
+    known.iter().any(|known| (known.node, known.incarnation) == (node, status.incarnation))
 }
 
 #[cfg(test)]
