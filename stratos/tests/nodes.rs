@@ -64,7 +64,7 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seventh_node_proves_itself_before_it_is_used_in_full() {
     // Long enough to be a newcomer while all objects are written.
-    let lifecycle = LifecycleRules { vetting_age: Duration::from_secs(10), ..eager().lifecycle };
+    let lifecycle = LifecycleRules { vetting_age: Duration::from_secs(30), ..eager().lifecycle };
     let mut world = World::start_with_nodes(NodeSettings { lifecycle, ..eager() }).await;
     for n in 0..6 {
         eventually("six nodes in full use", || world.is(n, "active")).await;

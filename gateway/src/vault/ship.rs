@@ -186,11 +186,12 @@ impl Shipper {
             self.behind_since_ms.get_or_insert(now_ms);
             self.tell();
         }
+        let was_under_way = self.snapshot.is_some();
         let done = self.try_step(now_ms).await;
         if done.is_err() {
             self.behind_since_ms.get_or_insert(now_ms);
         }
-        self.bound().await?;
+        self.bound(was_under_way).await?;
         self.tell();
         done
     }
@@ -361,10 +362,12 @@ impl Shipper {
 
     /// While the nodes do not take it, or not as fast as it grows, the log does not
     /// grow for ever.
-    async fn bound(&mut self) -> Result<(), ShipError> {
+    async fn bound(&mut self, was_under_way: bool) -> Result<(), ShipError> {
         let database = std::fs::metadata(self.dir.join("meta.sqlite"))?.len();
         let most = self.limits.log_file_max;
-        let most = if self.snapshot.is_some() { database.max(most) } else { most };
+        // The step after the last of a snapshot moves the log into the database.
+        let is_snapshot = was_under_way || self.snapshot.is_some();
+        let most = if is_snapshot { database.max(most) } else { most };
         if self.log_len() <= most {
             return Ok(());
         }

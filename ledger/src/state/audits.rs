@@ -143,8 +143,11 @@ impl State {
         // What is reported, or was left out, is never opened any more.
         commitments.retain(|of, _| *of > epoch);
         // One that comes when the beacon is known is none, and so is a second one.
-        if committed_epoch(epoch) > self.open.epoch {
-            commitments.entry(committed_epoch(epoch)).or_insert(report.commitment);
+        // Networks from before this rule keep their histories.
+        let of = committed_epoch(epoch);
+        let is_late = of <= self.open.epoch || commitments.contains_key(&of);
+        if !is_late || !self.genesis.is_answerable() {
+            commitments.insert(of, report.commitment);
         }
         let last_node = report.lines.last().map(|line| line.node);
         let at = Reported { epoch, part, last_node, secret, was_committed, commitments };

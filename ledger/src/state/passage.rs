@@ -54,7 +54,9 @@ impl State {
         let Open { epoch, opened_ms } = self.open;
         let passed = next.0 - epoch.0;
         let due_ms = opened_ms.saturating_add(self.genesis.params.epoch_ms);
-        if passed > 1 || self.since(due_ms) > PUNCTUAL_MS {
+        // Networks from before this rule keep their histories.
+        let is_late = self.genesis.is_answerable() && self.since(due_ms) > PUNCTUAL_MS;
+        if passed > 1 || is_late {
             // The ledger was away when the epoch was over, and nobody could
             // submit. What it was taking, it takes from anew.
             for intake in self.intake.values_mut() {

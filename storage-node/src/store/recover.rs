@@ -193,7 +193,10 @@ fn catch_up(
         is_sealed,
     });
     core.index.apply(changes)?;
-    Ok(Caught { end, is_whole: first.holes + second.holes == 0 })
+    // Each hole may hide a header, and a sequence that was given before.
+    let holes = first.holes + second.holes;
+    *highest = highest.saturating_add(holes);
+    Ok(Caught { end, is_whole: holes == 0 })
 }
 
 /// What became of a record that was in doubt.
@@ -225,7 +228,9 @@ fn rewrite(core: &Core, mut records: Vec<Header>) -> Result<Rewritten, StoreErro
                 }
             }
             // It may have been acknowledged: it is known, and known to be damaged.
-            Err(StoreError::Io(error)) if is_damage(&error) => {
+            Err(StoreError::Io(error))
+                if is_damage(&error) && !compact::is_whole(core, &header)? =>
+            {
                 tracing::error!(%error, shard = ?header.shard, "a record cannot be read");
                 stays(core, &header, true)?;
                 return Ok(Rewritten::Stays(header.volume));

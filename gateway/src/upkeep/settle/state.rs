@@ -22,7 +22,9 @@ impl Settler {
         }
         // Until it is known who is served, and what was used is written down.
         let Some(served) = &self.served else { return Ok(()) };
-        if self.ended.iter().any(|ended| ended.epoch == epoch && ended.unwritten.is_some()) {
+        let is_written = self.gateway.meter.snapshot().epoch > epoch
+            && !self.ended.iter().any(|ended| ended.epoch == epoch && ended.unwritten.is_some());
+        if !is_written {
             return Ok(());
         }
         let gateway = self.gateway.id();

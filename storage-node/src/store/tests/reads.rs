@@ -201,3 +201,28 @@ fn a_place_that_is_chosen_anew_takes_the_shard_again() {
     let store = open_at(&disk, LIMITS, &now).unwrap();
     assert!(whole(&store, SHARD).unwrap().is_some(), "a scan finds the later record");
 }
+
+/// What cannot be written again is not damaged: the start fails, and a later one
+/// finds it.
+#[test]
+fn a_start_that_cannot_write_calls_nothing_damaged() {
+    let mut failed = 0;
+    for fault in 0..40 {
+        let disk = SimDisk::default();
+        let store = open_on(&disk, LIMITS).unwrap();
+        fill(&store);
+        drop(store);
+        // The last records are in doubt then, and are written again.
+        disk.remove(index::NAME).unwrap();
+        let countdown = Some(fault / 2);
+        disk.set_faults(match fault % 2 {
+            0 => Faults { write: countdown, ..Faults::default() },
+            _ => Faults { sync: countdown, ..Faults::default() },
+        });
+        failed += u32::from(open_on(&disk, LIMITS).is_err());
+        disk.set_faults(Faults::default());
+        let store = open_on(&disk, LIMITS).unwrap();
+        assert_eq!((held(&store), store.stats().damaged), (ALL, 0), "{fault}");
+    }
+    assert!(failed > 0, "some of them were to fail");
+}
