@@ -77,8 +77,8 @@ impl Header {
 
 impl Signed for Header {
     const DOMAIN: &'static str = "stratos ledger block v1";
-    fn signed_bytes(&self) -> Vec<u8> {
-        self.to_wire()
+    fn write_signed(&self, out: &mut Writer) {
+        self.write(out);
     }
 }
 

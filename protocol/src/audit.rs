@@ -61,11 +61,9 @@ struct Secret {
 
 impl Signed for Secret {
     const DOMAIN: &'static str = "stratos audit secret v1";
-    fn signed_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::default();
-        self.chain.write(&mut out);
-        self.epoch.write(&mut out);
-        out.0
+    fn write_signed(&self, out: &mut Writer) {
+        self.chain.write(out);
+        self.epoch.write(out);
     }
 }
 
@@ -150,8 +148,11 @@ impl AuditReport {
     pub fn verify(&self) -> Result<(), BadSignature> {
         sign::verify(self.gateway, self, &self.signature)
     }
+}
 
-    fn write_body(&self, out: &mut Writer) {
+impl Signed for AuditReport {
+    const DOMAIN: &'static str = "stratos audit report v1";
+    fn write_signed(&self, out: &mut Writer) {
         self.chain.write(out);
         self.gateway.write(out);
         self.epoch.write(out);
@@ -162,18 +163,9 @@ impl AuditReport {
     }
 }
 
-impl Signed for AuditReport {
-    const DOMAIN: &'static str = "stratos audit report v1";
-    fn signed_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::default();
-        self.write_body(&mut out);
-        out.0
-    }
-}
-
 impl Wire for AuditReport {
     fn write(&self, out: &mut Writer) {
-        self.write_body(out);
+        self.write_signed(out);
         self.signature.write(out);
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {

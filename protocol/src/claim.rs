@@ -87,8 +87,11 @@ impl LossClaim {
     pub fn is_refuted_by(&self, proof: &Bytes) -> bool {
         self.is_sound() && tree::decode(&self.root, self.len, &self.asked(), proof).is_ok()
     }
+}
 
-    fn write_body(&self, out: &mut Writer) {
+impl Signed for LossClaim {
+    const DOMAIN: &'static str = "stratos loss claim v1";
+    fn write_signed(&self, out: &mut Writer) {
         self.chain.write(out);
         self.gateway.write(out);
         self.node.write(out);
@@ -101,18 +104,9 @@ impl LossClaim {
     }
 }
 
-impl Signed for LossClaim {
-    const DOMAIN: &'static str = "stratos loss claim v1";
-    fn signed_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::default();
-        self.write_body(&mut out);
-        out.0
-    }
-}
-
 impl Wire for LossClaim {
     fn write(&self, out: &mut Writer) {
-        self.write_body(out);
+        self.write_signed(out);
         self.signature.write(out);
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {

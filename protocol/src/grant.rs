@@ -60,8 +60,11 @@ impl Grant {
     pub fn account(&self) -> AccountId {
         owned_account(self.owner)
     }
+}
 
-    fn write_body(&self, out: &mut Writer) {
+impl Signed for Grant {
+    const DOMAIN: &'static str = "stratos grant v1";
+    fn write_signed(&self, out: &mut Writer) {
         self.chain.write(out);
         self.owner.write(out);
         self.gateway.write(out);
@@ -71,18 +74,9 @@ impl Grant {
     }
 }
 
-impl Signed for Grant {
-    const DOMAIN: &'static str = "stratos grant v1";
-    fn signed_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::default();
-        self.write_body(&mut out);
-        out.0
-    }
-}
-
 impl Wire for Grant {
     fn write(&self, out: &mut Writer) {
-        self.write_body(out);
+        self.write_signed(out);
         self.signature.write(out);
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {

@@ -71,21 +71,15 @@ impl Order {
     pub fn verify(&self) -> Result<(), BadSignature> {
         sign::verify(self.party, self, &self.signature)
     }
-
-    fn write_body(&self, out: &mut Writer) {
-        self.chain.write(out);
-        self.party.write(out);
-        self.id.write(out);
-        self.action.write(out);
-    }
 }
 
 impl Signed for Order {
     const DOMAIN: &'static str = "stratos order v1";
-    fn signed_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::default();
-        self.write_body(&mut out);
-        out.0
+    fn write_signed(&self, out: &mut Writer) {
+        self.chain.write(out);
+        self.party.write(out);
+        self.id.write(out);
+        self.action.write(out);
     }
 }
 
@@ -126,7 +120,7 @@ impl Wire for Action {
 
 impl Wire for Order {
     fn write(&self, out: &mut Writer) {
-        self.write_body(out);
+        self.write_signed(out);
         self.signature.write(out);
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {

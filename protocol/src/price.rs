@@ -187,8 +187,8 @@ impl PriceSheet {
 
 impl Signed for PriceSheet {
     const DOMAIN: &'static str = "stratos price sheet v1";
-    fn signed_bytes(&self) -> Vec<u8> {
-        self.to_wire()
+    fn write_signed(&self, out: &mut Writer) {
+        self.write(out);
     }
 }
 

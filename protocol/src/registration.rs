@@ -50,8 +50,11 @@ impl Invite {
     pub fn verify(&self) -> Result<(), BadSignature> {
         sign::verify(self.gateway, self, &self.signature)
     }
+}
 
-    fn write_body(&self, out: &mut Writer) {
+impl Signed for Invite {
+    const DOMAIN: &'static str = "stratos invite v1";
+    fn write_signed(&self, out: &mut Writer) {
         self.chain.write(out);
         self.ledger.write(out);
         out.blob(self.ledger_addr.to_string().as_bytes());
@@ -61,18 +64,9 @@ impl Invite {
     }
 }
 
-impl Signed for Invite {
-    const DOMAIN: &'static str = "stratos invite v1";
-    fn signed_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::default();
-        self.write_body(&mut out);
-        out.0
-    }
-}
-
 impl Wire for Invite {
     fn write(&self, out: &mut Writer) {
-        self.write_body(out);
+        self.write_signed(out);
         self.signature.write(out);
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -150,8 +144,11 @@ impl Registration {
     pub fn verify(&self) -> Result<(), BadSignature> {
         sign::verify(self.node, self, &self.signature)
     }
+}
 
-    fn write_body(&self, out: &mut Writer) {
+impl Signed for Registration {
+    const DOMAIN: &'static str = "stratos registration v1";
+    fn write_signed(&self, out: &mut Writer) {
         self.chain.write(out);
         self.node.write(out);
         out.blob(self.addr.to_string().as_bytes());
@@ -168,18 +165,9 @@ impl Registration {
     }
 }
 
-impl Signed for Registration {
-    const DOMAIN: &'static str = "stratos registration v1";
-    fn signed_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::default();
-        self.write_body(&mut out);
-        out.0
-    }
-}
-
 impl Wire for Registration {
     fn write(&self, out: &mut Writer) {
-        self.write_body(out);
+        self.write_signed(out);
         self.signature.write(out);
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {

@@ -47,13 +47,15 @@ pub struct BadSignature(pub PublicKey);
 pub trait Signed {
     /// The type and its version, unique in the project, never changed.
     const DOMAIN: &'static str;
-    /// The bytes that are signed: everything but the signature itself.
-    fn signed_bytes(&self) -> Vec<u8>;
+    /// Writes what is signed: everything but the signature itself.
+    fn write_signed(&self, out: &mut Writer);
 }
 
 /// The digest that a signature covers.
 pub fn digest<T: Signed>(value: &T) -> [u8; 32] {
-    blake3::derive_key(T::DOMAIN, &value.signed_bytes())
+    let mut signed = Writer::default();
+    value.write_signed(&mut signed);
+    blake3::derive_key(T::DOMAIN, &signed.0)
 }
 
 /// Signs `value`.
@@ -103,15 +105,15 @@ mod tests {
     struct Note(&'static [u8]);
     impl Signed for Note {
         const DOMAIN: &'static str = "stratos test note v1";
-        fn signed_bytes(&self) -> Vec<u8> {
-            self.0.to_vec()
+        fn write_signed(&self, out: &mut Writer) {
+            out.bytes(self.0);
         }
     }
     struct Order(&'static [u8]);
     impl Signed for Order {
         const DOMAIN: &'static str = "stratos test order v1";
-        fn signed_bytes(&self) -> Vec<u8> {
-            self.0.to_vec()
+        fn write_signed(&self, out: &mut Writer) {
+            out.bytes(self.0);
         }
     }
 

@@ -50,8 +50,11 @@ macro_rules! statement {
             pub fn verify(&self) -> Result<(), BadSignature> {
                 sign::verify(self.gateway, self, &self.signature)
             }
+        }
 
-            fn write_body(&self, out: &mut Writer) {
+        impl Signed for $name {
+            const DOMAIN: &'static str = $domain;
+            fn write_signed(&self, out: &mut Writer) {
                 self.chain.write(out);
                 self.gateway.write(out);
                 self.account.write(out);
@@ -59,18 +62,9 @@ macro_rules! statement {
             }
         }
 
-        impl Signed for $name {
-            const DOMAIN: &'static str = $domain;
-            fn signed_bytes(&self) -> Vec<u8> {
-                let mut out = Writer::default();
-                self.write_body(&mut out);
-                out.0
-            }
-        }
-
         impl Wire for $name {
             fn write(&self, out: &mut Writer) {
-                self.write_body(out);
+                self.write_signed(out);
                 self.signature.write(out);
             }
             fn read(from: &mut Reader<'_>) -> Result<Self, WireError> {

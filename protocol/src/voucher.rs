@@ -161,8 +161,8 @@ impl Receipt {
 
 impl Signed for VoucherBody {
     const DOMAIN: &'static str = "stratos voucher v1";
-    fn signed_bytes(&self) -> Vec<u8> {
-        self.to_wire()
+    fn write_signed(&self, out: &mut Writer) {
+        self.write(out);
     }
 }
 
@@ -171,8 +171,8 @@ struct NodeHalf<'a>(&'a Voucher);
 
 impl Signed for NodeHalf<'_> {
     const DOMAIN: &'static str = "stratos receipt v1";
-    fn signed_bytes(&self) -> Vec<u8> {
-        self.0.to_wire()
+    fn write_signed(&self, out: &mut Writer) {
+        self.0.write(out);
     }
 }
 
