@@ -23,7 +23,7 @@ use crate::store::index::Change;
 use crate::store::index::entry::{At, Entry, Row};
 use crate::store::log::{Body, Record};
 use crate::store::recover::{Scan, is_of_shard};
-use crate::store::shard::Shard;
+use crate::store::shard::{Shard, is_damage};
 
 /// How long a put may come after the delete of its shard. A gateway gives an
 /// upload up a day after it began, and clocks may differ by much less than an
@@ -128,10 +128,26 @@ pub(crate) fn copy(core: &Core, header: &Header) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// Whether a record has the root that its header says.
-pub(crate) fn is_whole(core: &Core, header: &Header) -> Result<bool, StoreError> {
-    let file = core.volumes.file(header.volume)?;
-    Ok(header.kind != Kind::Shard || Shard::of(file, header).is_sound()?)
+/// How a record reads.
+pub(crate) enum Condition {
+    Whole,
+    /// Cut off, or other bytes than its header says.
+    Torn,
+    Unreadable,
+}
+
+/// Reads a record.
+pub(crate) fn condition(core: &Core, header: &Header) -> Result<Condition, StoreError> {
+    if header.kind != Kind::Shard {
+        return Ok(Condition::Whole);
+    }
+    let shard = Shard::of(core.volumes.file(header.volume)?, header);
+    match sound(shard.verify(|_, _| Ok(()))) {
+        Ok(Some(_)) => Ok(Condition::Whole),
+        Ok(None) => Ok(Condition::Torn),
+        Err(StoreError::Io(error)) if is_damage(&error) => Ok(Condition::Unreadable),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads what follows a header, large bodies straight into their new space.

@@ -39,7 +39,7 @@ use std::sync::atomic::Ordering;
 use protocol::ShardId;
 
 use crate::store::StoreError;
-use crate::store::compact;
+use crate::store::compact::{self, Condition};
 use crate::store::core::Core;
 use crate::store::disk::{DiskFile, read_some};
 use crate::store::format::{
@@ -217,32 +217,39 @@ fn rewrite(core: &Core, mut records: Vec<Header>) -> Result<Rewritten, StoreErro
         if known.is_some_and(|entry| entry.sequence > header.sequence) {
             return Ok(Rewritten::Yes);
         }
-        match compact::copy(core, &header) {
+        let error = match compact::copy(core, &header) {
             Ok(true) => return Ok(Rewritten::Yes),
-            Ok(false) => {}
-            // Its bytes are served, if they have their root.
-            Err(StoreError::NoSpace) => {
-                if compact::is_whole(core, &header)? {
-                    stays(core, &header, false)?;
-                    return Ok(Rewritten::Stays(header.volume));
-                }
+            Ok(false) => {
+                leave_torn(&header);
+                continue;
             }
+            Err(error) => error,
+        };
+        match (compact::condition(core, &header)?, error) {
             // It may have been acknowledged: it is known, and known to be damaged.
-            Err(StoreError::Io(error))
-                if is_damage(&error) && !compact::is_whole(core, &header)? =>
-            {
+            (Condition::Unreadable, error) => {
                 tracing::error!(%error, shard = ?header.shard, "a record cannot be read");
                 stays(core, &header, true)?;
                 return Ok(Rewritten::Stays(header.volume));
             }
-            Err(error) => return Err(error),
+            // Its bytes have their root. What the index names is durable.
+            (Condition::Whole, StoreError::NoSpace) => {
+                core.volumes.file(header.volume)?.sync()?;
+                stays(core, &header, false)?;
+                return Ok(Rewritten::Stays(header.volume));
+            }
+            (Condition::Torn, StoreError::NoSpace) => leave_torn(&header),
+            (_, error) => return Err(error),
         }
-        // A torn one may hide an earlier one that was acknowledged: the end of a
-        // volume may be that of a recovery which was cut off as well.
-        let (shard, volume) = (header.shard, header.volume);
-        tracing::warn!(?shard, volume, "a torn record is left behind; it was not acknowledged");
     }
     Ok(Rewritten::No)
+}
+
+/// A torn record may hide an earlier one that was acknowledged: the end of a volume
+/// may be that of a recovery which was cut off as well.
+fn leave_torn(header: &Header) {
+    let (shard, volume) = (header.shard, header.volume);
+    tracing::warn!(?shard, volume, "a torn record is left behind; it was not acknowledged");
 }
 
 /// Lets a record count where it is.
