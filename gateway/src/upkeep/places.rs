@@ -35,7 +35,8 @@ pub(super) async fn give_up(
     shard: ShardId,
     error: &NodeError,
 ) -> Result<(), MetaError> {
-    let later = now_ms() + LEASE_MS;
+    // A reader may be there since before the place was chosen anew.
+    let later = gateway.not_before().max(now_ms() + LEASE_MS);
     match error {
         // It will not have it: another node is tried next time.
         NodeError::Refused(_) => gateway.meta.leave_place(node, shard, later).await,

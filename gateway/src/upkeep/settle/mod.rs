@@ -87,8 +87,8 @@ struct Settler {
     own_is_short: bool,
 }
 
-/// Runs until `stop`; then vouches for the last of what moved. The first time in
-/// a process it goes on from what was written down.
+/// Runs until `stop`; then vouches for the last of what moved. It goes on from what
+/// was written down, of the open epoch only the first time in a process.
 pub async fn run(
     gateway: Arc<Gateway>,
     client: Arc<LedgerClient>,
@@ -113,7 +113,7 @@ pub async fn run(
         own_is_short: false,
     };
     let Some(info) = first(&mut news, &stop).await else { return };
-    if is_first && let Err(error) = settler.resume(&info).await {
+    if let Err(error) = settler.resume(&info, is_first).await {
         tracing::error!(%error, "what was metered cannot be read");
     }
     loop {
@@ -148,14 +148,17 @@ async fn first(
 }
 
 impl Settler {
-    /// Goes on from what was written down before the last stop.
-    async fn resume(&mut self, info: &ChainInfo) -> Result<(), MetaError> {
+    /// Goes on from what was written down before the last stop. The meter knows it
+    /// already, unless the process is new.
+    async fn resume(&mut self, info: &ChainInfo, is_first: bool) -> Result<(), MetaError> {
         let meta = &self.gateway.meta;
         self.gateway.funds.set_short(meta.short_accounts().await?);
         let epoch = info.open;
-        let nodes: HashMap<_, _> = meta.metered_nodes(epoch).await?.into_iter().collect();
-        let accounts = meta.metered_accounts(epoch).await?.into_iter().collect();
-        self.gateway.meter.resume(Metered { epoch, nodes, accounts });
+        if is_first {
+            let nodes: HashMap<_, _> = meta.metered_nodes(epoch).await?.into_iter().collect();
+            let accounts = meta.metered_accounts(epoch).await?.into_iter().collect();
+            self.gateway.meter.resume(Metered { epoch, nodes, accounts });
+        }
         // Nodes that were away at the end of an epoch may lack their last voucher.
         for &epoch in info.taking_receipts.iter().filter(|before| **before < epoch) {
             let unvouched = meta.metered_nodes(epoch).await?;

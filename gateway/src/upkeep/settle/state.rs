@@ -32,17 +32,17 @@ impl Settler {
             serde_json::json!({ "query": "receipts_total", "epoch": epoch, "gateway": gateway });
         let answer = self.client.query(query).await?;
         let (receipts, stated) = (amount(&answer, "sum")?, amount(&answer, "stated")?);
-        // Said before the last stop, it stands, even if the metadata of that
-        // time are lost: more than the receipts would be a lie.
-        if stated >= receipts {
-            self.stated.insert(epoch, receipts);
-            return Ok(());
-        }
         if stated == Amount::ZERO {
             self.take_over(epoch, served).await?;
         }
         let used: BTreeMap<AccountId, Counters> =
             self.gateway.meta.metered_accounts(epoch).await?.into_iter().collect();
+        // Said before the last stop, it stands: all of it, or all that there is when
+        // the metadata of that time are lost. More than the receipts would be a lie.
+        if stated >= receipts || (stated > Amount::ZERO && used.is_empty()) {
+            self.stated.insert(epoch, receipts);
+            return Ok(());
+        }
         let prices = sheet_of(info, epoch).prices;
         let shares = share_out(receipts, &used, &prices, self.gateway.own_account());
         // Said again after a restart it is the same, and changes nothing.
