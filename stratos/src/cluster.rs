@@ -177,9 +177,10 @@ impl Cluster {
 
         let opening = Amount(OPENING_CREDITS * CREDIT);
         let epoch_ms = u64::try_from(folder.epoch().as_millis()).unwrap_or(u64::MAX);
+        let ledger_dir = folder.dir().join("ledger");
         let ledger = Ledger::open(ledger::Settings {
-            dir: folder.dir().join("ledger"),
-            listen: ANY_PORT,
+            listen: last_ledger_addr(&ledger_dir),
+            dir: ledger_dir.clone(),
             gateways: vec![id],
             params: Params::for_epoch(epoch_ms, opening),
             economy: Economy::for_epoch(epoch_ms, opening),
@@ -188,6 +189,9 @@ impl Cluster {
         })
         .await?;
         let at = LedgerAddr { id: ledger.id(), addr: ledger.addr() };
+        if let Err(error) = std::fs::write(ledger_addr_file(&ledger_dir), at.addr.to_string()) {
+            tracing::warn!(%error, "the ledger may have another address after a restart");
+        }
         let chain = ledger.chain();
         let server = GatewayServer::open(gateway_settings(&folder, &options, tls, at)).await?;
         let first = server.first_key().await?;
@@ -410,17 +414,31 @@ async fn keep_running(
     }
 }
 
+fn ledger_addr_file(ledger_dir: &Path) -> PathBuf {
+    ledger_dir.join("addr")
+}
+
+/// Where the ledger was the last time, if that can be had again: witnesses and
+/// wallets were told so.
+fn last_ledger_addr(ledger_dir: &Path) -> SocketAddr {
+    let text = std::fs::read_to_string(ledger_addr_file(ledger_dir)).unwrap_or_default();
+    let last = text.trim().parse::<SocketAddr>().ok();
+    last.filter(|addr| std::net::UdpSocket::bind(addr).is_ok()).unwrap_or(ANY_PORT)
+}
+
 /// Why the port cannot be had: the network that has the folder has it, too, or
 /// something else does.
 fn taken(options: &ClusterOptions, error: io::Error) -> StartError {
-    let dir = &options.dir;
-    let lock = File::open(dir.join("lock"));
-    let is_in_use =
-        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)));
-    if is_in_use {
-        return FolderError::InUse(dir.clone()).into();
+    if is_in_use(&options.dir) {
+        return FolderError::InUse(options.dir.clone()).into();
     }
     StartError::Listen(options.listen, error)
+}
+
+/// Whether a process has the folder of a network.
+pub fn is_in_use(dir: &Path) -> bool {
+    let lock = File::open(dir.join("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 fn log_end(part: &str, end: Result<(), String>) {

@@ -1,6 +1,7 @@
 //! The documents are tested: their commands parse, their links lead somewhere,
 //! and the tests and files that they name exist.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -124,4 +125,29 @@ fn the_operations_that_are_said_to_work_are_those_that_are_there() {
     said.sort();
     said.dedup();
     assert_eq!(said, there);
+}
+
+#[test]
+fn the_admin_routes_that_are_documented_are_those_that_are_there() {
+    let text = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let code = fs::read_to_string(root().join("gateway/src/http/admin.rs")).unwrap();
+    let routed = code.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let there: BTreeSet<&str> = routed.collect();
+    let section = text.split("\n## The admin API").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut said = BTreeSet::new();
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let mut last = "";
+        // `/undrain` stands for the route before it with another end.
+        for named in row.split('|').nth(1).unwrap().split('`').filter(|part| part.contains('/')) {
+            let path = named.split(' ').next_back().unwrap().split('?').next().unwrap();
+            let parent = last.rsplit_once('/').map_or("", |(parent, _)| parent);
+            let whole =
+                if path.starts_with("/v1/") { path.to_owned() } else { format!("{parent}{path}") };
+            if path.starts_with("/v1/") {
+                last = path;
+            }
+            said.insert(whole);
+        }
+    }
+    assert_eq!(said.iter().map(String::as_str).collect::<BTreeSet<_>>(), there);
 }

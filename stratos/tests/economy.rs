@@ -209,6 +209,17 @@ fn cost_of_lying(market: &Market, books: &Books) -> u128 {
     costs.sum()
 }
 
+/// Nobody refutes a loss by the copy that was made because of it.
+fn check_claims(market: &Market, books: &Books) {
+    let liar: NodeId = market.node_key(LIES).public().into();
+    let claims = books.events.iter().filter_map(|event| match event {
+        Event::Claim { node, refuted, .. } if *node == liar => Some(*refuted),
+        _ => None,
+    });
+    let refuted: Vec<bool> = claims.collect();
+    assert!(!refuted.is_empty() && !refuted.contains(&true), "{refuted:?}");
+}
+
 /// The sums of every settled epoch are those of the published formulas, and
 /// what honest nodes have is what they are worth.
 fn check_books(market: &Market, books: &Books, cheats: &BTreeSet<NodeId>) {
@@ -331,6 +342,7 @@ async fn nobody_gains_by_cheating_and_honest_nodes_are_paid_to_the_last_unit() {
     // published, and dear to its friend.
     let cheats = [EQUIVOCATES, LIES].map(|n| NodeId::from(market.node_key(n).public()));
     let cheats = BTreeSet::from(cheats);
+    check_claims(&market, &books);
     check_books(&market, &books, &cheats);
     check_collusion(&market, &books, made_up);
     check_counted_once(&market, &books, &done);

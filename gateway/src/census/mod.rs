@@ -117,9 +117,22 @@ pub async fn take(gateway: &Arc<Gateway>, depth: Depth) -> Result<Findings, Meta
         }
         after = Some(last);
     }
-    let silent = listings.iter().filter(|listing| listing.failed.is_some());
-    findings.census.silent = silent.map(|listing| listing.node.to_string()).collect();
+    findings.census.silent = silent(gateway, &listings).await?;
     Ok(findings)
+}
+
+/// Nodes that could not be listed, those among them that were not there to be asked.
+async fn silent(gateway: &Gateway, listings: &[Listing]) -> Result<Vec<String>, MetaError> {
+    let stored = gateway.meta.stored_by_node().await?;
+    let known = gateway.meta.nodes().await?.into_iter();
+    let holding = known.filter(|known| {
+        known.state.keeps_shards() && stored.get(&known.node).is_some_and(|bytes| *bytes > 0)
+    });
+    let is_asked = |node: &NodeId| listings.iter().any(|listing| listing.node == *node);
+    let unasked = holding.map(|known| known.node).filter(|node| !is_asked(node));
+    let failed = listings.iter().filter(|listing| listing.failed.is_some());
+    let silent: BTreeSet<NodeId> = failed.map(|listing| listing.node).chain(unasked).collect();
+    Ok(silent.iter().map(ToString::to_string).collect())
 }
 
 /// What nodes hold of a page of segments.

@@ -51,6 +51,17 @@ async fn a_silent_node_is_no_loss_and_no_proof() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_not_there_to_be_asked_is_silent() {
+    let world = world().await;
+    let others = world.gateway.registry.views().into_iter();
+    let others = others.map(|view| view.record).filter(|record| record.node != node(1)).collect();
+    world.gateway.registry.set_members(others);
+    let census = count(&world).await;
+    assert_eq!((census.degraded, census.shards), (5, 25));
+    assert_eq!(census.silent, [node(1).to_string()]);
+}
+
+#[tokio::test]
 async fn only_reading_finds_what_a_node_lies_about() {
     let world = world().await;
     world.set(4, Fault::Lies);

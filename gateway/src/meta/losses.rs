@@ -1,8 +1,13 @@
-//! Shards that nodes lost by their audits, until the ledger knows.
+//! Shards that nodes lost by their audits: for the ledger, until it knows, and as
+//! long as their segments live for repair, which puts them elsewhere.
 
-use protocol::{Epoch, NodeId, Root, ShardId};
+use std::collections::BTreeSet;
+
+use protocol::{Epoch, NodeId, Root, SegmentId, ShardId};
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
+use super::contents::shard_index;
 use super::holdings::shard;
 use super::{Meta, MetaError, bytes, from_sql, to_sql};
 
@@ -26,7 +31,7 @@ pub struct Loss {
 }
 
 impl Meta {
-    /// Keeps a loss for the ledger. The first of a shard there stays as it is: a
+    /// Keeps a loss for the ledger. One that it does not know yet stays as it is: a
     /// claim that is made again must be the same.
     pub async fn keep_loss(&self, loss: Loss) -> Result<(), MetaError> {
         let (epoch, len) = (to_sql(loss.epoch.0)?, to_sql(loss.len)?);
@@ -36,7 +41,11 @@ impl Meta {
                 Box::pin(async move {
                     sqlx::query(
                         "INSERT INTO losses (segment, idx, node, epoch, root, len, data, grp)
-                         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                         VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                         ON CONFLICT (segment, idx, node) DO UPDATE
+                         SET epoch = excluded.epoch, root = excluded.root, len = excluded.len,
+                             data = excluded.data, grp = excluded.grp, is_claimed = 0
+                         WHERE is_claimed = 1",
                     )
                     .bind(loss.shard.segment.0.to_vec())
                     .bind(i64::from(loss.shard.index))
@@ -69,7 +78,8 @@ impl Meta {
         };
         let rows = sqlx::query(
             "SELECT segment, idx, node, epoch, root, len, data, grp FROM losses
-             WHERE (segment, idx, node) > (?, ?, ?) ORDER BY segment, idx, node LIMIT ?",
+             WHERE is_claimed = 0 AND (segment, idx, node) > (?, ?, ?)
+             ORDER BY segment, idx, node LIMIT ?",
         )
         .bind(segment)
         .bind(index)
@@ -93,20 +103,47 @@ impl Meta {
             .collect()
     }
 
-    /// The ledger knows of it, or never will.
-    pub async fn drop_loss(&self, shard: ShardId, node: NodeId) -> Result<(), MetaError> {
+    /// The ledger knows of a loss, or never will.
+    pub async fn claimed_loss(&self, shard: ShardId, node: NodeId) -> Result<(), MetaError> {
+        let (segment, index) = (shard.segment.0.to_vec(), i64::from(shard.index));
         self.writer
             .run(move |tx| {
                 Box::pin(async move {
-                    sqlx::query("DELETE FROM losses WHERE segment = ? AND idx = ? AND node = ?")
-                        .bind(shard.segment.0.to_vec())
-                        .bind(i64::from(shard.index))
-                        .bind(node.0.to_vec())
-                        .execute(tx)
-                        .await?;
+                    sqlx::query(
+                        "UPDATE losses SET is_claimed = 1
+                         WHERE segment = ? AND idx = ? AND node = ?",
+                    )
+                    .bind(&segment)
+                    .bind(index)
+                    .bind(node.0.to_vec())
+                    .execute(&mut *tx)
+                    .await?;
+                    // The segment may be gone since: nothing else takes the row then.
+                    sqlx::query(
+                        "DELETE FROM losses WHERE segment = ? AND is_claimed = 1
+                         AND NOT EXISTS (SELECT 1 FROM segments WHERE id = losses.segment)",
+                    )
+                    .bind(&segment)
+                    .execute(&mut *tx)
+                    .await?;
                     Ok(())
                 })
             })
             .await
+    }
+
+    /// Who lost which shards of a segment.
+    pub(super) async fn losers(
+        &self,
+        segment: SegmentId,
+    ) -> Result<BTreeSet<(u8, NodeId)>, MetaError> {
+        let rows = sqlx::query("SELECT idx, node FROM losses WHERE segment = ?")
+            .bind(segment.0.to_vec())
+            .fetch_all(&self.readers)
+            .await?;
+        let loser = |row: &SqliteRow| {
+            Ok((shard_index(row.get(0))?, NodeId(bytes(row.get(1), "a node id")?)))
+        };
+        rows.iter().map(loser).collect()
     }
 }

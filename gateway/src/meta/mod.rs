@@ -40,7 +40,7 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
 use thiserror::Error;
 
 pub use accounts::AccessKey;
@@ -69,7 +69,15 @@ use accounts::CanonicalIds;
 use writer::Writer;
 
 /// The on-disk format this program writes and reads.
-const FORMAT: i64 = 4;
+const FORMAT: i64 = 5;
+
+/// From each format to the next, the first of them from 1.
+const MIGRATIONS: [&str; FORMAT as usize - 1] = [
+    include_str!("format_2.sql"),
+    include_str!("format_3.sql"),
+    include_str!("format_4.sql"),
+    include_str!("format_5.sql"),
+];
 
 /// Connections that read.
 const READERS: u32 = 8;
@@ -335,39 +343,21 @@ async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), M
     if found > FORMAT {
         return Err(MetaOpenError::Newer { path: path.into(), found });
     }
-    // One transaction each: a half-made database never counts as made.
-    let script = match found {
-        FORMAT => return Ok(()),
-        1 => concat!(
-            "BEGIN IMMEDIATE;",
-            include_str!("format_2.sql"),
-            include_str!("format_3.sql"),
-            include_str!("format_4.sql"),
-            "PRAGMA user_version = 4; COMMIT;"
-        ),
-        2 => concat!(
-            "BEGIN IMMEDIATE;",
-            include_str!("format_3.sql"),
-            include_str!("format_4.sql"),
-            "PRAGMA user_version = 4; COMMIT;"
-        ),
-        3 => concat!(
-            "BEGIN IMMEDIATE;",
-            include_str!("format_4.sql"),
-            "PRAGMA user_version = 4; COMMIT;"
-        ),
-        _ => concat!(
-            "BEGIN IMMEDIATE;",
-            include_str!("schema.sql"),
-            "PRAGMA user_version = 4; COMMIT;"
-        ),
+    if found == FORMAT {
+        return Ok(());
+    }
+    let steps = match usize::try_from(found) {
+        Ok(found @ 1..) => MIGRATIONS[found - 1..].concat(),
+        _ => include_str!("schema.sql").to_owned(),
     };
+    // One transaction: a half-made database never counts as made.
+    let script = format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version = {FORMAT}; COMMIT;");
     let tables =
         sqlx::query("SELECT count(*) FROM sqlite_master").fetch_one(&mut *connection).await;
     if found == 0 && tables.map_err(failed)?.get::<i64, _>(0) > 0 {
         return Err(MetaOpenError::Foreign(path.into()));
     }
-    sqlx::raw_sql(script).execute(&mut *connection).await.map_err(failed)?;
+    sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *connection).await.map_err(failed)?;
     Ok(())
 }
 

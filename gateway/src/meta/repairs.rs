@@ -5,6 +5,8 @@
 //! the one that places the shard anew (`places`). Not here: what is done about
 //! it (`upkeep::repair`).
 
+use std::collections::BTreeSet;
+
 use erasure::{CodecId, Scheme};
 use protocol::{AccountId, Incarnation, NodeId, Root, SegmentId, ShardId};
 use sqlx::{Row, SqliteConnection};
@@ -48,6 +50,18 @@ pub struct KnownSegment {
     pub shards: Vec<KnownShard>,
     /// The numbers of the shards in the queue, and how often each was tried.
     pub queued: Vec<(u8, i64)>,
+    /// Who lost which of the shards by an audit.
+    losers: BTreeSet<(u8, NodeId)>,
+}
+
+impl KnownSegment {
+    /// Whether `node` is not to be trusted with this shard again where another can
+    /// have it: it lost it, and would refute by the new copy that it did.
+    pub fn is_loser(&self, index: u8, node: NodeId) -> bool {
+        let is_doubtful = |shard: &KnownShard| shard.index == index && shard.doubtful;
+        self.losers.contains(&(index, node))
+            || self.shards.iter().any(|shard| is_doubtful(shard) && shard.node == node)
+    }
 }
 
 /// One shard, wherever it stands.
@@ -259,6 +273,7 @@ impl Meta {
                 .ok_or(MetaError::Corrupt("a codec"))?,
             shards: self.known_shards(segment).await?,
             queued,
+            losers: self.losers(segment).await?,
         }))
     }
 

@@ -196,7 +196,7 @@ CREATE TABLE challenges (
 ) WITHOUT ROWID;
 CREATE INDEX challenges_due ON challenges (due_ms);
 
--- Shards that nodes lost, for the ledger; those that it has are taken out.
+-- Shards that nodes lost: for the ledger, and that repair puts them elsewhere.
 CREATE TABLE losses (
     segment BLOB NOT NULL,
     idx     INTEGER NOT NULL,
@@ -206,6 +206,7 @@ CREATE TABLE losses (
     len     BIGINT NOT NULL,
     data    INTEGER NOT NULL,
     grp     BIGINT NOT NULL,
+    is_claimed INTEGER NOT NULL DEFAULT 0 CHECK (is_claimed IN (0, 1)), -- the ledger knows, or never will
     PRIMARY KEY (segment, idx, node)
 ) WITHOUT ROWID;
 

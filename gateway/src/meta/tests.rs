@@ -466,7 +466,7 @@ async fn metadata_of_format_3_gets_what_it_lacks() {
     .await
     .unwrap();
     let meta = Meta::open(&world.path).await.unwrap();
-    assert_eq!(meta.losses(None, 1).await.unwrap(), []);
+    assert_eq!(meta.losses(None, 1).await.unwrap(), [], "with the column of format 5");
     assert_eq!(meta.short_accounts().await.unwrap(), [].into());
     assert!(matches!(meta.account(ANN).await, Err(MetaError::Missing(_))), "owners are read");
     let row = sqlx::query("PRAGMA user_version").fetch_one(&mut before).await.unwrap();

@@ -128,6 +128,19 @@ pub fn place(
     Ok(places)
 }
 
+/// Like [`replace`], but those that `is_loser` says are the last choice.
+pub fn replace_elsewhere(
+    segment: SegmentId,
+    rules: Rules,
+    placed: &[Candidate],
+    candidates: &[Candidate],
+    is_loser: impl Fn(NodeId) -> bool,
+) -> Option<(NodeId, Incarnation)> {
+    let others = candidates.iter().filter(|candidate| !is_loser(candidate.node));
+    let others: Vec<Candidate> = others.copied().collect();
+    replace(segment, rules, placed, &others).or_else(|| replace(segment, rules, placed, candidates))
+}
+
 /// The best node for one more shard of a segment whose others are on `placed`.
 pub fn replace(
     segment: SegmentId,

@@ -61,7 +61,7 @@ pub(super) async fn submit(
                 continue;
             }
         }
-        gateway.meta.drop_loss(shard, node).await?;
+        gateway.meta.claimed_loss(shard, node).await?;
     }
     Ok(Some(last))
 }
@@ -140,9 +140,13 @@ mod tests {
         assert_eq!(losses().await, both);
         let first = Some((shard, both[0].node));
         assert_eq!(meta.losses(first, 9).await.unwrap(), both[1..]);
-        meta.drop_loss(shard, node(n)).await.unwrap();
+        meta.claimed_loss(shard, node(n)).await.unwrap();
         assert_eq!(losses().await, [elsewhere]);
-        meta.drop_loss(shard, elsewhere.node).await.unwrap();
+        meta.claimed_loss(shard, elsewhere.node).await.unwrap();
         assert_eq!(losses().await, []);
+        // It came back since, and is lost again.
+        let again = Loss { epoch: Epoch(9), ..loss };
+        meta.keep_loss(again).await.unwrap();
+        assert_eq!(losses().await, [again]);
     }
 }

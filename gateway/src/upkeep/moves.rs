@@ -21,7 +21,7 @@ use crate::gateway::{Gateway, now_ms};
 use crate::meta::{KnownSegment, MetaError, Millis, NodeState, PlacedShard, Replaced, StoredShard};
 use crate::nodes::registry::NodeView;
 use crate::nodes::{NewShard, NodeError, ShardPiece, ShardRange};
-use crate::object::placement::{Candidate, candidates, placed, replace};
+use crate::object::placement::{Candidate, candidates, placed, replace_elsewhere};
 
 /// Between two rounds that found nothing to do.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -214,13 +214,16 @@ fn target(
     let views = gateway.registry.views();
     let others = whole.shards.iter().filter(|known| known.stored && known.index != shard.index);
     let holders: Vec<NodeId> = others.map(|known| known.node).collect();
-    let is_open = |candidate: &Candidate| {
-        candidate.node != shard.node && to.is_none_or(|to| to == candidate.node)
+    let is_loser = |node| whole.is_loser(shard.index, node);
+    let is_open = |&Candidate { node, .. }: &Candidate| {
+        // Nobody is filled up with what it lost.
+        node != shard.node && to.is_none_or(|to| to == node && !is_loser(node))
     };
     let mut open = candidates(&views, shard.len);
     open.retain(is_open);
     let rules = gateway.placement_rules(whole.scheme);
-    replace(whole.segment, rules, &placed(&views, &holders), &open).map(|(node, _)| node)
+    let held = placed(&views, &holders);
+    replace_elsewhere(whole.segment, rules, &held, &open, is_loser).map(|(node, _)| node)
 }
 
 /// Which side of a copy failed.

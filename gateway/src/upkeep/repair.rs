@@ -24,7 +24,7 @@ use crate::meta::{KnownSegment, KnownShard, MetaError, PlacedShard, Replaced, St
 use crate::nodes::registry::NodeView;
 use crate::nodes::{NodeError, ShardRange};
 use crate::object::health::{Plan, Slot, Standing, is_storm, plan};
-use crate::object::placement::{candidates, placed, replace};
+use crate::object::placement::{candidates, placed, replace_elsewhere};
 use crate::object::rebuild::{Order, Rebuilt, rebuild};
 use crate::object::shard_reader::read_whole;
 
@@ -336,9 +336,9 @@ async fn promise(
             let mut open = candidates(&views, shard_len);
             open.retain(|candidate| !refused.contains(&candidate.node));
             let held = placed(&views, &holders);
-            let Some((node, _)) = replace(damaged.segment, rules, &held, &open) else {
-                break None;
-            };
+            let is_loser = |node| damaged.is_loser(index, node);
+            let found = replace_elsewhere(damaged.segment, rules, &held, &open, is_loser);
+            let Some((node, _)) = found else { break None };
             let shard = ShardId { segment: damaged.segment, index };
             let chosen_ms = now_ms();
             let lease = chosen_ms + LEASE_MS;

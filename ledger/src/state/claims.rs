@@ -8,8 +8,8 @@
 //!
 //! A shard that never was cannot be shown, so a gateway can lie about one. What
 //! bounds the lie: all its claims against a node are together about no more
-//! bytes than its paid receipts say were put there, each shard once, only while
-//! the epoch is not mature, and they take no more from the node than it was paid
+//! bytes than its paid receipts say were put there, one of a shard at a time, only
+//! while the epoch is not mature, and they take no more from the node than it was paid
 //! for that gateway's receipts. What makes it pointless: the money goes to the
 //! repair fund, and nothing comes back to who claimed, whatever its repairs cost.
 
@@ -74,7 +74,7 @@ pub struct Claims {
     stakes: BTreeMap<GatewayId, u128>,
     /// Whether claims that ended were refuted.
     ended: BTreeMap<[u8; 32], bool>,
-    /// What was ever claimed.
+    /// What is claimed now. A shard that came back can be lost again.
     shards: BTreeSet<(GatewayId, NodeId, ShardId)>,
     placed: BTreeMap<(GatewayId, NodeId), Placed>,
 }
@@ -259,6 +259,7 @@ impl State {
         let (gateway, node) = (open.claim.gateway, open.claim.node);
         claims.queue.remove(&(open.due_ms, id));
         claims.by_node.remove(&(node, id));
+        claims.shards.remove(&(gateway, node, open.claim.shard));
         claims.placed.entry((gateway, node)).and_modify(|placed| placed.open -= 1);
         if let Some(staked) = claims.stakes.get_mut(&gateway) {
             *staked -= open.stake.0;

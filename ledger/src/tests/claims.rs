@@ -115,6 +115,25 @@ fn claims_are_about_what_was_put_and_once() {
 }
 
 #[test]
+fn what_came_back_can_be_lost_again() {
+    let mut world = placed();
+    let (claim, proof) = loss(0, 0, 0, 1, 400);
+    world.take(&[claimed(&claim), rebuttal(&claim, &proof)]);
+    let again = |group, epoch| {
+        let again = LossClaim { group, epoch: Epoch(epoch), ..claim.clone() };
+        again.signed(&gateway_key(0))
+    };
+    let pay = immature(&world, 0);
+    assert_eq!(world.offer(claimed(&again(0, 1))), Ok(()));
+    world.pass_epoch();
+    assert!(immature(&world, 0) < pay, "nobody refuted it");
+    // What is claimed is never more than was put, refuted or not.
+    let more = Rejection::NotPlaced { claimed: 400, left: 200 };
+    assert_eq!(world.offer(claimed(&again(0, 2))), Err(more));
+    assert_eq!(world.replayed().state(), world.state());
+}
+
+#[test]
 fn a_network_without_time_for_rebuttals_takes_no_claims() {
     let mut world = small_world(5_000);
     settle(&mut world, &[(0, 0, counters(990, 1))]);

@@ -13,7 +13,7 @@ use crate::admin::AdminClient;
 use crate::cli::Reach;
 use crate::cli::output::print;
 use crate::cli::table::facts;
-use crate::endpoint::Endpoint;
+use crate::cluster;
 use crate::exit::Failure;
 use crate::offline;
 use crate::units::show_size;
@@ -38,7 +38,8 @@ impl CensusArgs {
     /// Counts. Exits with 1 when a segment is lost.
     pub async fn run(self) -> Result<(), Failure> {
         let census = match &self.reach.data {
-            Some(dir) if !is_running(dir) => self.offline(dir).await?,
+            // After a crash the endpoint file is still there.
+            Some(dir) if !cluster::is_in_use(dir) => self.offline(dir).await?,
             _ => self.online(&self.reach.client()?).await?,
         };
         print(self.reach.json, &census, || text(&census))?;
@@ -72,10 +73,6 @@ impl CensusArgs {
             }
         }
     }
-}
-
-fn is_running(dir: &Path) -> bool {
-    Endpoint::read(dir).is_ok()
 }
 
 fn text(census: &Value) -> String {

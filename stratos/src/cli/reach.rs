@@ -27,6 +27,15 @@ pub struct Reach {
 }
 
 impl Reach {
+    /// The flags that name it, for a command that is shown; they begin with a space.
+    pub fn as_flags(&self) -> String {
+        match (&self.admin, &self.data) {
+            (Some(url), _) => format!(" --admin {url}"),
+            (None, Some(dir)) => format!(" --data {}", dir.display()),
+            (None, None) => String::new(),
+        }
+    }
+
     /// A client of the network that the flags name.
     pub fn client(&self) -> Result<AdminClient, AdminError> {
         match (&self.admin, &self.data) {

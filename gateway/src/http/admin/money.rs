@@ -8,10 +8,11 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use ledger::client::ClientError;
+use protocol::ids::PublicKey;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Admin, Problem, rfc3339};
+use super::{Admin, Problem, rfc3339, standing};
 
 /// Epochs that are shown when nothing else is said.
 const LAST: u64 = 20;
@@ -110,6 +111,11 @@ pub(super) async fn earnings(
     query: Result<Query<EarningsQuery>, QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let (Path(party), Query(EarningsQuery { from, until, after })) = (party?, query?);
+    // A whole key may be a gateway's, or a node's that this gateway never met.
+    let party = match party.parse::<PublicKey>() {
+        Ok(party) => party.to_string(),
+        Err(_) => standing::find(&admin.gateway, &party).await?.node.to_string(),
+    };
     let asked = json!({
         "query": "earnings", "party": party, "from": from, "until": until, "after": after,
     });

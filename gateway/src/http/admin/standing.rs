@@ -26,7 +26,7 @@ type Name = Result<Path<String>, PathRejection>;
 type Answer = Result<Json<Value>, Problem>;
 
 /// The node that `name` is the beginning of.
-async fn find(gateway: &Gateway, name: &str) -> Result<KnownNode, Problem> {
+pub(super) async fn find(gateway: &Gateway, name: &str) -> Result<KnownNode, Problem> {
     let is_hex = name.chars().all(|c| c.is_ascii_hexdigit());
     if name.len() < PREFIX_MIN || !is_hex {
         let sentence = format!("name a node by {PREFIX_MIN} hexadecimal digits of its id or more");

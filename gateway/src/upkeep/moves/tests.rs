@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use protocol::Incarnation;
 use protocol::ledger_api::NodeRecord;
 use protocol::message::Status;
+use protocol::{Epoch, Incarnation};
 
 use super::*;
+use crate::meta::Loss;
 use crate::nodes::registry::Registry;
 use crate::testing::{Fault, World, node, sample};
 
@@ -55,6 +56,23 @@ async fn a_shard_that_the_drained_node_lost_goes_to_repair() {
     assert_eq!(moved, 0);
     assert_eq!(world.gateway.meta.repairs_waiting().await.unwrap(), 1);
     assert_eq!(world.nodes.holds(node(6)), 0);
+}
+
+#[tokio::test]
+async fn a_node_is_not_filled_with_what_it_lost() {
+    let world = World::start().await;
+    world.put("key", &sample(50_000)).await.unwrap();
+    world.join(6).await;
+    let segment = world.segment("key").await;
+    let PlacedShard { index, root, len, .. } = segment.shards[2];
+    let shard = ShardId { segment: segment.id, index };
+    let loss = Loss { shard, node: node(6), epoch: Epoch(1), root, len, data: 4, group: 0 };
+    world.gateway.meta.keep_loss(loss).await.unwrap();
+    let whole = world.gateway.meta.known_segment(segment.id).await.unwrap().unwrap();
+    let to = |index: usize, to| target(&world.gateway, &whole, &segment.shards[index], to);
+    assert_eq!(to(2, Some(node(6))), None);
+    assert_eq!(to(2, None), Some(node(6)), "a drain has no other place");
+    assert_eq!(to(3, Some(node(6))), Some(node(6)));
 }
 
 const MIB: u64 = 1024 * 1024;

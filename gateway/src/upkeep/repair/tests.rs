@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use protocol::Epoch;
+
 use super::*;
-use crate::meta::NodeState;
+use crate::meta::{Loss, NodeState};
 use crate::testing::{Fault, LONG, World, node, sample};
 use crate::upkeep::collect;
 
@@ -121,6 +123,41 @@ async fn a_spoilt_shard_is_found_lost_and_computed_anew() {
     world.repair().await;
     assert!(world.is_whole("key").await);
     assert_eq!(world.repairs_waiting().await, 0);
+}
+
+impl World {
+    /// The node of shard 2 fails an audit of it. Says which node that is.
+    async fn fail_an_audit(&self, key: &str) -> NodeId {
+        let segment = self.segment(key).await;
+        let PlacedShard { index, node, root, len } = segment.shards[2];
+        let shard = ShardId { segment: segment.id, index };
+        self.nodes.shards.lock().unwrap().remove(&(node, shard));
+        let loss = Loss { shard, node, epoch: Epoch(1), root, len, data: 4, group: 0 };
+        let meta = &self.gateway.meta;
+        meta.keep_loss(loss).await.unwrap();
+        assert!(meta.lose_shard(segment.id, index, node, now_ms()).await.unwrap());
+        meta.claimed_loss(shard, node).await.unwrap();
+        node
+    }
+}
+
+#[tokio::test]
+async fn a_node_does_not_get_back_what_it_lost_where_another_can_have_it() {
+    let world = World::start().await;
+    world.join(6).await;
+    for n in 0..12 {
+        let key = format!("key{n}");
+        world.put(&key, &sample(50_000 + n)).await.unwrap();
+        let first = world.fail_an_audit(&key).await;
+        world.repair().await;
+        assert!(world.is_whole(&key).await);
+        let second = world.segment(&key).await.shards[2].node;
+        assert_ne!(first, second, "it would show it as if it had had it all the time");
+        // Only the two are left, and both have lost it.
+        assert_eq!(world.fail_an_audit(&key).await, second);
+        world.repair().await;
+        assert!(world.is_whole(&key).await, "better there than nowhere");
+    }
 }
 
 #[tokio::test]

@@ -140,9 +140,12 @@ pub fn parse_transfer(text: &str) -> Result<TransferId, String> {
     Ok(TransferId(id))
 }
 
-/// An error after which it is not known whether it was done: it names the id, so
-/// that doing it again cannot do it twice.
-fn unsure(id: TransferId, error: impl std::fmt::Display) -> Failure {
+/// What an order that failed is told as. Where it is not known whether it was done
+/// that names the id, so that doing it again cannot do it twice.
+fn unsure(id: TransferId, error: ReachError) -> Failure {
+    if !matches!(error, ReachError::Client(_) | ReachError::Answer(_)) {
+        return error.into();
+    }
     let id = hex::encode(id.0);
     Failure::operation(format!("{error}; to try again without doing it twice, add --id {id}"))
 }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use ledger::LedgerClient;
 use protocol::ids::PublicKey;
 use protocol::keys::random;
 use protocol::ledger_api::{ChainInfo, Operation};
@@ -11,7 +12,7 @@ use protocol::price::{Amount, PriceSheet, Prices};
 use protocol::statement::TransferId;
 use protocol::{AccountId, Epoch, GatewayId, SecretKey};
 
-use super::{LedgerReach, parse_credits, parse_transfer, taken, told, unsure};
+use super::{LedgerReach, ReachError, parse_credits, parse_transfer, taken, told, unsure};
 use crate::exit::Failure;
 
 /// Whose ledger it is.
@@ -134,12 +135,17 @@ impl OperatorArgs {
         self.reach.key(self.key.as_deref(), "ledger/ledger.key")
     }
 
-    async fn operate(&self, operation: Operation) -> Result<(), Failure> {
-        let client = self.reach.client(self.key()?)?;
-        let outcome = client.operate(operation).await;
-        client.close().await;
-        Ok(taken(outcome.map_err(super::ReachError::from)?)?)
+    /// A client that shows the operator's key.
+    fn client(&self) -> Result<LedgerClient, Failure> {
+        Ok(self.reach.client(self.key()?)?)
     }
+}
+
+/// Does one thing, and says good-bye; an error if the ledger does not do it.
+async fn operate(client: &LedgerClient, operation: Operation) -> Result<(), ReachError> {
+    let outcome = client.operate(operation).await;
+    client.close().await;
+    taken(outcome?)
 }
 
 impl OperatorCommand {
@@ -148,13 +154,15 @@ impl OperatorCommand {
         match self {
             Self::Deposit { account, credits: amount, operator } => {
                 let id = operator.id.unwrap_or_else(|| TransferId(random()));
-                let done = operator.operate(Operation::Deposit { id, account, amount }).await;
+                let operation = Operation::Deposit { id, account, amount };
+                let done = operate(&operator.client()?, operation).await;
                 done.map_err(|error| unsure(id, error))?;
                 told(operator.reach.json, "deposit", id, Some(amount))
             }
             Self::Fund { party, credits: amount, operator } => {
                 let id = operator.id.unwrap_or_else(|| TransferId(random()));
-                let done = operator.operate(Operation::Fund { id, party, amount }).await;
+                let operation = Operation::Fund { id, party, amount };
+                let done = operate(&operator.client()?, operation).await;
                 done.map_err(|error| unsure(id, error))?;
                 told(operator.reach.json, "fund", id, Some(amount))
             }
@@ -162,14 +170,14 @@ impl OperatorCommand {
                 let client = operator.reach.stranger()?;
                 let info = client.chain_info().await;
                 client.close().await;
-                let info = info.map_err(super::ReachError::from)?;
+                let info = info.map_err(ReachError::from)?;
                 let signed = prices.sheet(&info, from, until).signed(&operator.key()?);
                 let id = TransferId(signed.sheet.id()[..16].try_into().expect("16 bytes"));
-                operator.operate(Operation::Post(signed)).await?;
+                operate(&operator.client()?, Operation::Post(signed)).await?;
                 told(operator.reach.json, "prices posted", id, None)
             }
             Self::Admit { gateway, operator } => {
-                operator.operate(Operation::Admit(gateway)).await?;
+                operate(&operator.client()?, Operation::Admit(gateway)).await?;
                 let id = TransferId(gateway.0[..16].try_into().expect("16 bytes"));
                 told(operator.reach.json, "gateway admitted", id, None)
             }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::admin::AdminClient;
-use crate::admin::answers::NodeStatus;
+use crate::admin::answers::{Node, NodeStatus};
 use crate::cli::Reach;
 use crate::cli::output::print;
 use crate::cli::table::{Table, facts};
@@ -19,6 +19,9 @@ use crate::units::{parse_duration, show_size};
 
 /// Between two looks at a node that drains.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// A drain that does not get on for so long may wait for something to be done.
+const STUCK: Duration = Duration::from_secs(30);
 
 /// One node of a network.
 #[derive(Debug, Args)]
@@ -78,10 +81,11 @@ impl AddArgs {
         };
         print(self.reach.json, &added, || {
             let Added { node_toml, expires, command, .. } = &added;
+            let flags = self.reach.as_flags();
             format!(
                 "# On the new machine, as node.toml; the invite is good for one node until \
                  {expires}:\n{node_toml}\n# Then there:\n{command}\n\n# And here, to see it \
-                 come:\nstratos node status\n"
+                 come:\nstratos node status{flags}\n"
             )
         })
     }
@@ -137,12 +141,18 @@ async fn wait_until_left(admin: &AdminClient, first: NodeStatus) -> Result<NodeS
     let (node, bytes) = (first.node.clone(), first.bytes);
     let mut status = first;
     let mut said = String::new();
+    let (mut left, mut moved_at) = (status.shards, began);
     while status.state == "draining" {
         let line = progress(bytes, &status, began.elapsed());
         if line != said {
-            // A closed stderr must not stop it.
-            let _ = writeln!(std::io::stderr(), "{line}");
+            say(&line);
             said = line;
+        }
+        if status.shards != left {
+            (left, moved_at) = (status.shards, Instant::now());
+        } else if moved_at.elapsed() >= STUCK {
+            say(&stuck(&status, &admin.nodes().await?.nodes));
+            moved_at = Instant::now();
         }
         tokio::time::sleep(LOOK).await;
         status = admin.node(&node).await?;
@@ -154,6 +164,28 @@ async fn wait_until_left(admin: &AdminClient, first: NodeStatus) -> Result<NodeS
         "the node does not drain any more: it is {} ({})",
         status.state, status.reason
     )))
+}
+
+/// A closed stderr must not stop what is told about.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Why a drain may not get on, and what to do.
+fn stuck(status: &NodeStatus, nodes: &[Node]) -> String {
+    let targets = nodes.iter().filter(|node| node.node != status.node && is_target(node));
+    format!(
+        "nothing has moved for {} s. A shard can go to a node that is up, has room and has no \
+         other shard of its segment, and {} other nodes are up and take shards: add one \
+         (`stratos node add`), bring one back, or end the drain (`stratos node undrain {}`)",
+        STUCK.as_secs(),
+        targets.count(),
+        status.node.chars().take(8).collect::<String>()
+    )
+}
+
+fn is_target(node: &Node) -> bool {
+    node.state == "up" && matches!(node.standing.as_str(), "vetting" | "active")
 }
 
 /// How far a drain is that began with `bytes`.
@@ -235,6 +267,8 @@ pub async fn show_all(reach: &Reach) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::price::Amount;
+
     use super::*;
     use crate::admin::answers::{AuditCounts, NodeAudits};
 
@@ -268,6 +302,35 @@ mod tests {
         assert_eq!(at(10 << 20, 0), "  0 %  4 shards, 10.0 MiB left");
         assert_eq!(at(5 << 20, 5), " 50 %  4 shards, 5.0 MiB left, 1.0 MiB/s, about 5 s to go");
         assert_eq!(progress(0, &status(0, 0), LOOK), "100 %  0 shards, 0 B left");
+    }
+
+    #[test]
+    fn a_drain_that_cannot_go_on_says_what_to_do() {
+        let other = |n: u8, state: &str, standing: &str| Node {
+            node: hex::encode([n; 32]),
+            addr: "10.0.0.8:4433".into(),
+            zone: "z".into(),
+            operator: "o".into(),
+            state: state.into(),
+            standing: standing.into(),
+            earned: Amount(0),
+            immature: Amount(0),
+            mature: Amount(0),
+            stored: 0,
+            free: None,
+            shards: 0,
+            score: 1.into(),
+        };
+        let nodes = [
+            other(0xab, "up", "draining"),
+            other(1, "up", "active"),
+            other(2, "up", "vetting"),
+            other(3, "down", "active"),
+            other(4, "up", "suspended"),
+        ];
+        let text = stuck(&status(4, 1024), &nodes);
+        assert!(text.contains("and 2 other nodes are up"), "{text}");
+        assert!(text.contains("`stratos node undrain abababab`"), "{text}");
     }
 
     #[test]
