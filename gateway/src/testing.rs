@@ -54,6 +54,8 @@ pub(crate) enum Fault {
     BreaksAfter(u64),
     /// Gets deliver bytes that do not verify.
     Lies,
+    /// Its lists are empty.
+    Hides,
     /// Puts end this much later than they could.
     Slow(Duration),
 }
@@ -156,10 +158,11 @@ impl Nodes for MemoryNodes {
         if self.fault(node) == Some(Fault::Offline) {
             return Err(NodeError::Offline("cable".into()));
         }
+        let hides = self.fault(node) == Some(Fault::Hides);
         let shards = self.shards.lock().unwrap();
         let mut held: Vec<_> = shards
             .iter()
-            .filter(|((holder, shard), _)| *holder == node && *shard >= from)
+            .filter(|((holder, shard), _)| *holder == node && *shard >= from && !hides)
             .map(|((_, shard), bytes)| Held {
                 shard: *shard,
                 len: bytes.len() as u64,

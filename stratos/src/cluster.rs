@@ -177,10 +177,9 @@ impl Cluster {
 
         let opening = Amount(OPENING_CREDITS * CREDIT);
         let epoch_ms = u64::try_from(folder.epoch().as_millis()).unwrap_or(u64::MAX);
-        let ledger_dir = folder.dir().join("ledger");
-        let ledger = Ledger::open(ledger::Settings {
-            listen: last_ledger_addr(&ledger_dir),
-            dir: ledger_dir.clone(),
+        let ledger = open_ledger(ledger::Settings {
+            dir: folder.dir().join("ledger"),
+            listen: ANY_PORT,
             gateways: vec![id],
             params: Params::for_epoch(epoch_ms, opening),
             economy: Economy::for_epoch(epoch_ms, opening),
@@ -189,9 +188,6 @@ impl Cluster {
         })
         .await?;
         let at = LedgerAddr { id: ledger.id(), addr: ledger.addr() };
-        if let Err(error) = std::fs::write(ledger_addr_file(&ledger_dir), at.addr.to_string()) {
-            tracing::warn!(%error, "the ledger may have another address after a restart");
-        }
         let chain = ledger.chain();
         let server = GatewayServer::open(gateway_settings(&folder, &options, tls, at)).await?;
         let first = server.first_key().await?;
@@ -414,16 +410,25 @@ async fn keep_running(
     }
 }
 
-fn ledger_addr_file(ledger_dir: &Path) -> PathBuf {
-    ledger_dir.join("addr")
-}
-
-/// Where the ledger was the last time, if that can be had again: witnesses and
-/// wallets were told so.
-fn last_ledger_addr(ledger_dir: &Path) -> SocketAddr {
-    let text = std::fs::read_to_string(ledger_addr_file(ledger_dir)).unwrap_or_default();
-    let last = text.trim().parse::<SocketAddr>().ok();
-    last.filter(|addr| std::net::UdpSocket::bind(addr).is_ok()).unwrap_or(ANY_PORT)
+/// Opens the ledger where it was at first, if that can be had again: witnesses and
+/// wallets were told so. Its address is kept beside it.
+async fn open_ledger(settings: ledger::Settings) -> Result<Ledger, ledger::OpenError> {
+    let file = settings.dir.join("addr");
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    if let Ok(listen) = text.trim().parse::<SocketAddr>() {
+        match Ledger::open(ledger::Settings { listen, ..settings.clone() }).await {
+            Err(ledger::OpenError::Listen(_, error)) => {
+                tracing::warn!(%listen, %error, "the ledger has another address this time");
+                return Ledger::open(settings).await;
+            }
+            opened => return opened,
+        }
+    }
+    let ledger = Ledger::open(settings).await?;
+    if let Err(error) = std::fs::write(&file, ledger.addr().to_string()) {
+        tracing::warn!(%error, "the ledger may have another address after a restart");
+    }
+    Ok(ledger)
 }
 
 /// Why the port cannot be had: the network that has the folder has it, too, or

@@ -101,19 +101,16 @@ impl Meta {
             .await
     }
 
-    /// Keeps a challenge that was not answered, to be asked again.
+    /// Keeps a challenge that was not answered, to be asked again. One of the same
+    /// shard that waits already stays as it is: being asked anew is no fresh start.
     pub async fn keep_challenge(&self, waiting: Waiting, due: Millis) -> Result<(), MetaError> {
         let group = to_sql(waiting.group)?;
         self.writer
             .run(move |tx| {
                 Box::pin(async move {
-                    // The one that was there first stays the same.
                     let sql = format!(
                         "INSERT INTO challenges (node, segment, idx, grp, tries, due_ms)
-                         VALUES ({NUM}, ?, ?, ?, ?, ?)
-                         ON CONFLICT (node, segment, idx) DO UPDATE
-                         SET tries = excluded.tries, due_ms = excluded.due_ms
-                         WHERE challenges.grp = excluded.grp"
+                         VALUES ({NUM}, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
                     );
                     sqlx::query(AssertSqlSafe(sql))
                         .bind(waiting.node.0.to_vec())
@@ -122,6 +119,29 @@ impl Meta {
                         .bind(group)
                         .bind(waiting.tries)
                         .bind(due)
+                        .execute(tx)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// A challenge that waited was asked again, and waits on.
+    pub async fn put_off_challenge(&self, waiting: Waiting, due: Millis) -> Result<(), MetaError> {
+        self.writer
+            .run(move |tx| {
+                Box::pin(async move {
+                    let sql = format!(
+                        "UPDATE challenges SET tries = ?, due_ms = ?
+                         WHERE node = {NUM} AND segment = ? AND idx = ?"
+                    );
+                    sqlx::query(AssertSqlSafe(sql))
+                        .bind(waiting.tries)
+                        .bind(due)
+                        .bind(waiting.node.0.to_vec())
+                        .bind(waiting.shard.segment.0.to_vec())
+                        .bind(i64::from(waiting.shard.index))
                         .execute(tx)
                         .await?;
                     Ok(())

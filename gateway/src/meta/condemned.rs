@@ -189,8 +189,6 @@ async fn forget(tx: &mut SqliteConnection, content: ContentId) -> Result<(), Met
     .await?;
     for sql in [
         "DELETE FROM repairs WHERE segment IN (SELECT id FROM segments WHERE content = ?)",
-        "DELETE FROM losses WHERE is_claimed = 1
-         AND segment IN (SELECT id FROM segments WHERE content = ?)",
         "DELETE FROM shards WHERE segment IN (SELECT id FROM segments WHERE content = ?)",
         "DELETE FROM segments WHERE content = ?",
         "DELETE FROM contents WHERE id = ?",

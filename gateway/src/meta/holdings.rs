@@ -12,11 +12,12 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::contents::shard_index;
 use super::{Meta, MetaError, bytes, from_sql};
+use crate::object::audit::by_bytes;
 
 /// The number of a node.
 pub(super) const NUM: &str = "(SELECT num FROM nodes WHERE id = ?)";
 
-/// Rows that are looked at for a shard that can be audited.
+/// Rows that a shard that is audited is drawn from.
 const LOOK_MAX: i64 = 256;
 
 /// Shards that are handled at once.
@@ -36,12 +37,14 @@ pub struct Target {
 }
 
 impl Meta {
-    /// The first shard of a node whose segment is not below `point`, or else
-    /// the first of all. Segment ids are random, so any shard is as likely.
+    /// One of the shards of a node whose segments are not below `point`, or else
+    /// of the first of all; `pick` says which, see `object::audit::by_bytes`.
+    /// Segment ids are random, so any byte is as likely.
     pub async fn audit_target(
         &self,
         node: NodeId,
         point: [u8; 16],
+        pick: u64,
     ) -> Result<Option<Target>, MetaError> {
         for from in [point, [0; 16]] {
             // The index of shards by node goes on by segment and index.
@@ -52,15 +55,16 @@ impl Meta {
                  JOIN nodes n ON n.num = s.node AND n.incarnation = s.incarnation
                  JOIN segments g ON g.id = s.segment
                  JOIN contents c ON c.id = g.content AND c.state = 1
-                 WHERE s.state = 1 ORDER BY s.segment, s.idx LIMIT 1"
+                 WHERE s.state = 1 ORDER BY s.segment, s.idx"
             );
-            let row = sqlx::query(AssertSqlSafe(sql))
+            let rows = sqlx::query(AssertSqlSafe(sql))
                 .bind(node.0.to_vec())
                 .bind(from.to_vec())
-                .fetch_optional(&self.readers)
+                .fetch_all(&self.readers)
                 .await?;
-            if let Some(row) = row {
-                return target(&row).map(Some);
+            let targets: Vec<_> = rows.iter().map(target).collect::<Result<_, MetaError>>()?;
+            if let Some(one) = by_bytes(targets.iter().map(|target| target.len), pick) {
+                return Ok(Some(targets[one]));
             }
         }
         Ok(None)

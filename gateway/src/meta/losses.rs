@@ -1,14 +1,16 @@
-//! Shards that nodes lost by their audits: for the ledger, until it knows, and as
-//! long as their segments live for repair, which puts them elsewhere.
+//! Shards that nodes lost: for the ledger, until it knows, and as long as their
+//! segments live for repair, which puts them elsewhere.
 
 use std::collections::BTreeSet;
 
 use protocol::{Epoch, NodeId, Root, SegmentId, ShardId};
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 
 use super::contents::shard_index;
 use super::holdings::shard;
+use super::model::Millis;
+use super::repairs::lose;
 use super::{Meta, MetaError, bytes, from_sql, to_sql};
 
 /// A shard that a node did not prove.
@@ -18,7 +20,7 @@ pub struct Loss {
     pub shard: ShardId,
     /// Who had it.
     pub node: NodeId,
-    /// The epoch of the audit.
+    /// The epoch in which it showed.
     pub epoch: Epoch,
     /// Its root.
     pub root: Root,
@@ -30,34 +32,29 @@ pub struct Loss {
     pub group: u64,
 }
 
+/// How long a claim that the ledger took may still be refuted by the bytes, and is not
+/// made anew: twice what a network leaves for that.
+const OPEN_MS: Millis = 48 * 3600 * 1000;
+
 impl Meta {
-    /// Keeps a loss for the ledger. One that it does not know yet stays as it is: a
-    /// claim that is made again must be the same.
-    pub async fn keep_loss(&self, loss: Loss) -> Result<(), MetaError> {
-        let (epoch, len) = (to_sql(loss.epoch.0)?, to_sql(loss.len)?);
-        let group = to_sql(loss.group)?;
+    /// Keeps a loss for the ledger. One that is kept stays as it is while its claim
+    /// may be open: a claim that is made again must be the same.
+    pub async fn keep_loss(&self, loss: Loss, now: Millis) -> Result<(), MetaError> {
+        self.writer.run(move |tx| Box::pin(async move { keep(tx, &loss, now).await })).await
+    }
+
+    /// Takes note that a node has lost a shard, and keeps that for the ledger, if it
+    /// still is the one that should hold it.
+    pub async fn lose_claimed(&self, loss: Loss, now: Millis) -> Result<bool, MetaError> {
+        let ShardId { segment, index } = loss.shard;
         self.writer
             .run(move |tx| {
                 Box::pin(async move {
-                    sqlx::query(
-                        "INSERT INTO losses (segment, idx, node, epoch, root, len, data, grp)
-                         VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-                         ON CONFLICT (segment, idx, node) DO UPDATE
-                         SET epoch = excluded.epoch, root = excluded.root, len = excluded.len,
-                             data = excluded.data, grp = excluded.grp, is_claimed = 0
-                         WHERE is_claimed = 1",
-                    )
-                    .bind(loss.shard.segment.0.to_vec())
-                    .bind(i64::from(loss.shard.index))
-                    .bind(loss.node.0.to_vec())
-                    .bind(epoch)
-                    .bind(loss.root.0.to_vec())
-                    .bind(len)
-                    .bind(i64::from(loss.data))
-                    .bind(group)
-                    .execute(tx)
-                    .await?;
-                    Ok(())
+                    let is_lost = lose(tx, segment, index, loss.node, now).await?;
+                    if is_lost {
+                        keep(tx, &loss, now).await?;
+                    }
+                    Ok(is_lost)
                 })
             })
             .await
@@ -78,7 +75,7 @@ impl Meta {
         };
         let rows = sqlx::query(
             "SELECT segment, idx, node, epoch, root, len, data, grp FROM losses
-             WHERE is_claimed = 0 AND (segment, idx, node) > (?, ?, ?)
+             WHERE claimed_ms IS NULL AND (segment, idx, node) > (?, ?, ?)
              ORDER BY segment, idx, node LIMIT ?",
         )
         .bind(segment)
@@ -104,27 +101,42 @@ impl Meta {
     }
 
     /// The ledger knows of a loss, or never will.
-    pub async fn claimed_loss(&self, shard: ShardId, node: NodeId) -> Result<(), MetaError> {
-        let (segment, index) = (shard.segment.0.to_vec(), i64::from(shard.index));
+    pub async fn claimed_loss(
+        &self,
+        shard: ShardId,
+        node: NodeId,
+        now: Millis,
+    ) -> Result<(), MetaError> {
         self.writer
             .run(move |tx| {
                 Box::pin(async move {
                     sqlx::query(
-                        "UPDATE losses SET is_claimed = 1
+                        "UPDATE losses SET claimed_ms = ?
                          WHERE segment = ? AND idx = ? AND node = ?",
                     )
-                    .bind(&segment)
-                    .bind(index)
+                    .bind(now)
+                    .bind(shard.segment.0.to_vec())
+                    .bind(i64::from(shard.index))
                     .bind(node.0.to_vec())
-                    .execute(&mut *tx)
+                    .execute(tx)
                     .await?;
-                    // The segment may be gone since: nothing else takes the row then.
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Forgets losses of segments that are gone, when nobody refutes them any more.
+    pub async fn forget_losses(&self, now: Millis) -> Result<(), MetaError> {
+        self.writer
+            .run(move |tx| {
+                Box::pin(async move {
                     sqlx::query(
-                        "DELETE FROM losses WHERE segment = ? AND is_claimed = 1
+                        "DELETE FROM losses WHERE claimed_ms < ?
                          AND NOT EXISTS (SELECT 1 FROM segments WHERE id = losses.segment)",
                     )
-                    .bind(&segment)
-                    .execute(&mut *tx)
+                    .bind(closed_before(now))
+                    .execute(tx)
                     .await?;
                     Ok(())
                 })
@@ -146,4 +158,32 @@ impl Meta {
         };
         rows.iter().map(loser).collect()
     }
+}
+
+/// Since when a claim must have been taken for the bytes to be of no use any more.
+pub(super) fn closed_before(now: Millis) -> Millis {
+    now - OPEN_MS
+}
+
+async fn keep(tx: &mut SqliteConnection, loss: &Loss, now: Millis) -> Result<(), MetaError> {
+    sqlx::query(
+        "INSERT INTO losses (segment, idx, node, epoch, root, len, data, grp)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (segment, idx, node) DO UPDATE
+         SET epoch = excluded.epoch, root = excluded.root, len = excluded.len,
+             data = excluded.data, grp = excluded.grp, claimed_ms = NULL
+         WHERE claimed_ms < ?",
+    )
+    .bind(loss.shard.segment.0.to_vec())
+    .bind(i64::from(loss.shard.index))
+    .bind(loss.node.0.to_vec())
+    .bind(to_sql(loss.epoch.0)?)
+    .bind(loss.root.0.to_vec())
+    .bind(to_sql(loss.len)?)
+    .bind(i64::from(loss.data))
+    .bind(to_sql(loss.group)?)
+    .bind(closed_before(now))
+    .execute(tx)
+    .await?;
+    Ok(())
 }

@@ -254,11 +254,12 @@ impl Meta {
             .run(move |tx| {
                 Box::pin(async move {
                     let (id, now) = (node.0.to_vec(), incarnation.0.to_vec());
-                    let before =
-                        sqlx::query("SELECT num, state, incarnation FROM nodes WHERE id = ?")
-                            .bind(&id)
-                            .fetch_optional(&mut *tx)
-                            .await?;
+                    let before = sqlx::query(
+                        "SELECT num, state, incarnation, alpha, beta FROM nodes WHERE id = ?",
+                    )
+                    .bind(&id)
+                    .fetch_optional(&mut *tx)
+                    .await?;
                     sqlx::query(
                         "INSERT INTO nodes (id, incarnation, reason, since_ms, seen_ms)
                          VALUES (?, ?, 'it joined', ?, ?)
@@ -275,7 +276,8 @@ impl Meta {
                         return Ok(()); // Shards are of the life that they were stored in.
                     };
                     let (num, state) = (row.get(0), NodeState::from_number(row.get(1))?);
-                    begin_again(tx, num, state, now_ms).await?;
+                    let score = Score { alpha: row.get(3), beta: row.get(4) };
+                    begin_again(tx, num, state, score, now_ms).await?;
                     // An empty folder has nothing left to empty.
                     sqlx::query("DELETE FROM leftovers WHERE node = ? AND state <> 0")
                         .bind(num)
@@ -329,15 +331,23 @@ async fn begin_again(
     tx: &mut SqliteConnection,
     num: i64,
     state: NodeState,
+    score: Score,
     now: Millis,
 ) -> Result<(), MetaError> {
     const REASON: &str = "it began again with an empty folder";
-    sqlx::query("UPDATE nodes SET passed = 0 WHERE num = ?").bind(num).execute(&mut *tx).await?;
+    // No amnesty: what was on it is lost, though no audit asked for it.
+    let score = score.wiped();
+    sqlx::query("UPDATE nodes SET passed = 0, alpha = ?, beta = ? WHERE num = ?")
+        .bind(score.alpha)
+        .bind(score.beta)
+        .bind(num)
+        .execute(&mut *tx)
+        .await?;
     match state {
-        NodeState::Vetting | NodeState::Active | NodeState::Left | NodeState::Lost => {
+        NodeState::Vetting | NodeState::Active | NodeState::Lost => {
             move_to(tx, num, NodeState::Vetting, REASON, now).await
         }
-        NodeState::Draining | NodeState::Suspended | NodeState::Disqualified => {
+        NodeState::Draining | NodeState::Left | NodeState::Suspended | NodeState::Disqualified => {
             add_event(tx, num, state.name(), REASON, now).await
         }
     }

@@ -12,12 +12,13 @@
 //!
 //! A place that a shard left keeps its bytes for a while. It may be promised again
 //! meanwhile, and is not emptied while its segment lacks a shard: it may be the
-//! very one.
+//! very one. Nor while the node may need the bytes to refute that it lost them.
 
 use protocol::{AccountId, NodeId, SegmentId, ShardId};
 use sqlx::{Row, SqliteConnection};
 
 use super::contents::{count_stored, shard_index};
+use super::losses::closed_before;
 use super::model::{ContentId, Millis, PlacedShard, StoredShard};
 use super::repairs::set_margin;
 use super::{Meta, MetaError, bytes, from_sql};
@@ -360,9 +361,13 @@ async fn take_leftovers(
         "SELECT n.id, l.segment, l.idx FROM leftovers l JOIN nodes n ON n.num = l.node
          WHERE l.not_before_ms <= ? AND (l.state <> 2
            OR NOT EXISTS (SELECT 1 FROM repairs r WHERE r.segment = l.segment))
+           AND NOT EXISTS (SELECT 1 FROM losses x
+             WHERE x.segment = l.segment AND x.idx = l.idx AND x.node = n.id
+               AND (x.claimed_ms IS NULL OR x.claimed_ms >= ?))
          ORDER BY l.not_before_ms LIMIT ?",
     )
     .bind(now)
+    .bind(closed_before(now))
     .bind(limit)
     .fetch_all(&mut *tx)
     .await?;

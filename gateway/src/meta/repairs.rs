@@ -50,17 +50,24 @@ pub struct KnownSegment {
     pub shards: Vec<KnownShard>,
     /// The numbers of the shards in the queue, and how often each was tried.
     pub queued: Vec<(u8, i64)>,
-    /// Who lost which of the shards by an audit.
+    /// Who lost which of the shards.
     losers: BTreeSet<(u8, NodeId)>,
 }
 
 impl KnownSegment {
-    /// Whether `node` is not to be trusted with this shard again where another can
-    /// have it: it lost it, and would refute by the new copy that it did.
-    pub fn is_loser(&self, index: u8, node: NodeId) -> bool {
-        let is_doubtful = |shard: &KnownShard| shard.index == index && shard.doubtful;
-        self.losers.contains(&(index, node))
-            || self.shards.iter().any(|shard| is_doubtful(shard) && shard.node == node)
+    /// Nodes that are not to be trusted with this shard again where another can have
+    /// it: they lost it, or do not show it, and would refute that by the new copy.
+    pub fn losers(&self, index: u8) -> Vec<NodeId> {
+        let has_failed =
+            |shard: &&KnownShard| shard.index == index && (shard.doubtful || shard.stored);
+        let holders = self.shards.iter().filter(has_failed).map(|shard| shard.node);
+        let lost = self.losers.iter().filter(|(of, _)| *of == index).map(|(_, node)| *node);
+        holders.chain(lost).collect()
+    }
+
+    /// How often it was tried to place this shard anew.
+    pub fn tries(&self, index: u8) -> i64 {
+        self.queued.iter().find(|(of, _)| *of == index).map_or(0, |(_, tries)| *tries)
     }
 }
 
@@ -406,7 +413,7 @@ async fn queue_held(
     Ok(done.rows_affected())
 }
 
-async fn lose(
+pub(super) async fn lose(
     tx: &mut SqliteConnection,
     segment: SegmentId,
     index: u8,

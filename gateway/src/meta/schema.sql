@@ -1,4 +1,4 @@
--- The gateway's metadata, format 3. Portable types only. Keys are bytes and
+-- The gateway's metadata, format 5. Portable types only. Keys are bytes and
 -- compare as bytes. Times are milliseconds since 1970.
 
 CREATE TABLE settings (
@@ -206,9 +206,10 @@ CREATE TABLE losses (
     len     BIGINT NOT NULL,
     data    INTEGER NOT NULL,
     grp     BIGINT NOT NULL,
-    is_claimed INTEGER NOT NULL DEFAULT 0 CHECK (is_claimed IN (0, 1)), -- the ledger knows, or never will
+    claimed_ms BIGINT,                   -- since when the ledger knows, or never will
     PRIMARY KEY (segment, idx, node)
 ) WITHOUT ROWID;
+CREATE INDEX losses_unclaimed ON losses (segment, idx, node) WHERE claimed_ms IS NULL;
 
 -- How the audits of each epoch ended, for its report and the share of time that
 -- a node is online.

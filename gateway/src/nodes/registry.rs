@@ -81,6 +81,11 @@ impl NodeView {
         self.incarnation.is_some() && self.failures < DOWN_AFTER
     }
 
+    /// Whether it is there with what it holds for us: such time is paid.
+    pub fn is_keeping(&self) -> bool {
+        self.is_up() && self.state.keeps_shards()
+    }
+
     /// How long it has not answered; `None` while it does, and for a node that
     /// never did.
     pub fn absent_for(&self, now: Millis) -> Option<Duration> {
@@ -299,6 +304,30 @@ mod tests {
         assert!(!is_up());
         registry.experience(NODE, Experience::Good);
         assert!(is_up());
+    }
+
+    #[test]
+    fn who_is_away_or_given_up_is_not_paid_for_keeping() {
+        let registry = registry();
+        let is_keeping = || registry.view(NODE).unwrap().is_keeping();
+        assert!(!is_keeping(), "never seen");
+        registry.set_status(NODE, &status());
+        assert!(is_keeping());
+        for (state, paid) in [
+            (NodeState::Draining, true),
+            (NodeState::Suspended, true),
+            (NodeState::Disqualified, false),
+            (NodeState::Lost, false),
+            (NodeState::Left, false),
+            (NodeState::Active, true),
+        ] {
+            registry.set_state(NODE, state);
+            assert_eq!(is_keeping(), paid, "{state:?}");
+        }
+        for _ in 0..2 {
+            registry.experience(NODE, Experience::Unreachable);
+        }
+        assert!(!is_keeping());
     }
 
     #[test]

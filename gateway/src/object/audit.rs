@@ -69,8 +69,10 @@ pub fn seed(beacon: &[u8; 32], secret: &[u8; 32]) -> [u8; 32] {
 /// What a node is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Challenge {
-    /// The shard is the first of the node whose segment is not below this.
+    /// The shard is one of those of the node that come next in the order of ids.
     pub point: [u8; 16],
+    /// Says which of those, see [`by_bytes`].
+    pub pick: u64,
     /// Says which group of the shard.
     draw: u64,
     /// When in its interval, from 0 to 2^32.
@@ -84,11 +86,17 @@ impl Challenge {
         hasher.update(&node.0);
         hasher.update(&number.to_le_bytes());
         let mut out = hasher.finalize_xof();
-        let (mut point, mut draw, mut moment) = ([0; 16], [0; 8], [0; 4]);
+        let (mut point, mut draw, mut moment, mut pick) = ([0; 16], [0; 8], [0; 4], [0; 8]);
         out.fill(&mut point);
         out.fill(&mut draw);
         out.fill(&mut moment);
-        Self { point, draw: u64::from_le_bytes(draw), moment: u32::from_le_bytes(moment) }
+        out.fill(&mut pick);
+        Self {
+            point,
+            pick: u64::from_le_bytes(pick),
+            draw: u64::from_le_bytes(draw),
+            moment: u32::from_le_bytes(moment),
+        }
     }
 
     /// The group of a shard of `len` bytes.
@@ -103,6 +111,19 @@ impl Challenge {
         let micros = (interval.as_micros() * u128::from(self.moment)) >> 32;
         Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
+}
+
+/// Which of some shards of these lengths is asked for: each byte is as likely as any
+/// other, or a node could keep its many small shards and no large one.
+pub fn by_bytes(lens: impl Iterator<Item = u64> + Clone, pick: u64) -> Option<usize> {
+    let all: u128 = lens.clone().map(u128::from).sum();
+    // Below 2^64 shards of 2^27 bytes in all.
+    let wanted = (u128::from(pick) * all) >> 64;
+    let ends = lens.scan(0, |end, len| {
+        *end += u128::from(len);
+        Some(*end)
+    });
+    ends.enumerate().find(|(_, end)| wanted < *end).map(|(index, _)| index)
 }
 
 /// Bytes of a group, of a shard of `len` bytes.
@@ -124,8 +145,8 @@ pub fn outcome_of(answer: &Result<(), NodeError>) -> Outcome {
             | Refusal::BadRange
             | Refusal::WrongRoot
             | Refusal::Conflict => Outcome::Failed,
-            Refusal::Stopping => Outcome::Offline,
-            // It must answer some time: with these it could choose what.
+            // It must answer some time, also one that says it is about to stop:
+            // with these it could choose what.
             _ => Outcome::Contained,
         },
     }
@@ -156,7 +177,17 @@ impl Default for Score {
     }
 }
 
+/// Failures that the loss of a whole folder counts as: with one that is all, with a
+/// second soon after it the node is disqualified.
+const WIPED: u32 = 25;
+
 impl Score {
+    /// After its folder began anew, with nothing of what it held.
+    #[must_use]
+    pub fn wiped(self) -> Self {
+        (0..WIPED).fold(self, |score, _| score.after(false))
+    }
+
     /// After one more outcome. Each makes those before count a thousandth less.
     #[must_use]
     pub fn after(self, is_good: bool) -> Self {

@@ -69,6 +69,12 @@ pub fn candidates(views: &[NodeView], shard_len: u64) -> Vec<Candidate> {
         .collect()
 }
 
+/// Whether any other node takes shards, now or when it is back or has room again.
+pub fn has_other(views: &[NodeView], holders: &[NodeId], losers: &[NodeId]) -> bool {
+    let known = |node: &NodeId| holders.contains(node) || losers.contains(node);
+    views.iter().any(|view| view.state.takes_shards() && !known(&view.record.node))
+}
+
 /// The nodes of shards that are placed already, whatever their state, for
 /// [`replace`].
 pub fn placed(views: &[NodeView], holders: &[NodeId]) -> Vec<Candidate> {
@@ -128,17 +134,38 @@ pub fn place(
     Ok(places)
 }
 
-/// Like [`replace`], but those that `is_loser` says are the last choice.
+/// Like [`replace`], for a shard that `losers` lost: it goes to another node, of
+/// another operator if there is one, as long as that breaks no limit that a loser
+/// would not. Only if `may_return` it goes back to one.
 pub fn replace_elsewhere(
     segment: SegmentId,
     rules: Rules,
     placed: &[Candidate],
     candidates: &[Candidate],
-    is_loser: impl Fn(NodeId) -> bool,
+    (losers, may_return): (&[Candidate], bool),
 ) -> Option<(NodeId, Incarnation)> {
-    let others = candidates.iter().filter(|candidate| !is_loser(candidate.node));
-    let others: Vec<Candidate> = others.copied().collect();
-    replace(segment, rules, placed, &others).or_else(|| replace(segment, rules, placed, candidates))
+    let is_loser = |node: NodeId| losers.iter().any(|loser| loser.node == node);
+    // Its owner's other nodes could show the bytes for it.
+    let is_kin = |one: &Candidate| {
+        let operator = one.domains.operator;
+        operator.is_some() && losers.iter().any(|loser| loser.domains.operator == operator)
+    };
+    let others: Vec<Candidate> =
+        candidates.iter().filter(|one| !is_loser(one.node)).copied().collect();
+    let strangers: Vec<Candidate> = others.iter().filter(|one| !is_kin(one)).copied().collect();
+    let best = replace(segment, rules, placed, candidates)?;
+    let mut crowd = Crowd::new(rules);
+    placed.iter().for_each(|holder| crowd.add(&holder.domains));
+    let broken = |(node, _): (NodeId, Incarnation)| {
+        let chosen = candidates.iter().find(|one| one.node == node).expect("it was chosen of them");
+        let (required, limits, _) = crowd.cost(&chosen.domains);
+        (required, limits)
+    };
+    let fits = |found: &(NodeId, Incarnation)| broken(*found) <= broken(best);
+    let elsewhere = [strangers, others]
+        .iter()
+        .find_map(|tier| replace(segment, rules, placed, tier).filter(fits));
+    elsewhere.or_else(|| Some(best).filter(|(node, _)| may_return || !is_loser(*node)))
 }
 
 /// The best node for one more shard of a segment whose others are on `placed`.

@@ -69,6 +69,14 @@ struct Source {
     next: u64,
 }
 
+impl Source {
+    /// Bytes of it that arrived and were verified, at least. One that stalls is paid
+    /// for no more than once again as much: who sends nothing gets nothing.
+    fn delivered(&self) -> u64 {
+        (self.next - self.began) * WINDOW
+    }
+}
+
 /// Why shards are read, and who pays for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -207,7 +215,7 @@ impl SegmentReader {
                 let node = source.spare.shard.node;
                 self.gateway.registry.first_window(node, source.asked.elapsed());
             }
-            self.vouch_for_rest(&source);
+            self.vouch_for_rest(&source, source.delivered());
             self.keep_as_spare(source.spare);
         }
     }
@@ -226,10 +234,11 @@ impl SegmentReader {
     }
 
     /// A node that was told to stop has sent more than arrived, and counts it.
-    /// It is vouched for, or the node would refuse us in the end.
-    fn vouch_for_rest(&self, source: &Source) {
+    /// It is vouched for, or the node would refuse us in the end; but for no more
+    /// than `most`.
+    fn vouch_for_rest(&self, source: &Source, most: u64) {
         let taken = self.bytes.start + source.next * WINDOW;
-        let rest = self.bytes.end.saturating_sub(taken).min(UNDER_WAY);
+        let rest = self.bytes.end.saturating_sub(taken).min(UNDER_WAY).min(most);
         if rest > 0 {
             self.count(source.spare.shard.node, rest);
         }
@@ -297,9 +306,10 @@ impl SegmentReader {
 impl Drop for SegmentReader {
     fn drop(&mut self) {
         // A read that is complete has nothing left; one that the client broke
-        // off has.
+        // off has, and that is no fault of who delivered so far.
         for source in self.sources.values() {
-            self.vouch_for_rest(source);
+            let keeps_up = source.delivered() > 0 && source.next >= self.window;
+            self.vouch_for_rest(source, if keeps_up { UNDER_WAY } else { source.delivered() });
         }
     }
 }

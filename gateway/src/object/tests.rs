@@ -117,4 +117,19 @@ async fn a_download_that_is_broken_off_is_vouched_for() {
     .await;
 }
 
+#[tokio::test]
+async fn a_node_that_sends_nothing_is_paid_for_nothing() {
+    let world = World::start().await;
+    let bytes = sample(700_000);
+    world.put("k", &bytes).await.unwrap();
+    // Of a data shard, which is asked for first.
+    let first = world.holders("k").await[&0];
+    world.set(first, Fault::Stalled);
+    assert!(world.get("k").await.unwrap() == bytes);
+    let metered = world.gateway.meter.snapshot();
+    let read = |n| metered.nodes[&node(n)].get_bytes;
+    assert!((0..COUNT).map(read).filter(|bytes| *bytes > 0).count() >= 4);
+    assert_eq!(read(first), 0);
+}
+
 mod audits;

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::places::has_begun_again;
 use super::{claims, standing};
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::{Judged, Loss, MetaError, Millis, NodeState, Target, Waiting};
@@ -214,7 +215,7 @@ pub(crate) async fn audit(
     let meta = &gateway.meta;
     let (target, group, tries) = match question {
         Question::New(challenge) => {
-            let target = meta.audit_target(node, challenge.point).await?;
+            let target = meta.audit_target(node, challenge.point, challenge.pick).await?;
             (target, target.map_or(0, |target| challenge.group(target.len)), 1)
         }
         Question::Again(waiting) => {
@@ -229,20 +230,26 @@ pub(crate) async fn audit(
     let answer = gateway.nodes.prove(node, target.shard, target.root, target.len, group).await;
     let rules = &gateway.settings.nodes.audits;
     let outcome = settle(rules, outcome_of(&answer), tries);
-    // It may have been moved or deleted meanwhile, which is no fault of the node.
-    if outcome == Outcome::Failed && meta.audit_target_of(node, target.shard).await? != Some(target)
+    // It may have been moved or deleted meanwhile, which is no fault of the node. Nor
+    // is it an audit that failed if the folder is a new one.
+    if outcome == Outcome::Failed
+        && (meta.audit_target_of(node, target.shard).await? != Some(target)
+            || has_begun_again(gateway, node).await)
     {
         return meta.drop_challenge(node, target.shard).await;
     }
     let later = now_ms() + i64::try_from(rules.again_after.as_millis()).unwrap_or(i64::MAX / 4);
     match (outcome, question) {
-        (Outcome::Contained, _) => {
+        (Outcome::Contained, Question::New(_)) => {
             let waiting = Waiting { node, shard: target.shard, group, tries };
             meta.keep_challenge(waiting, later).await?;
         }
+        (Outcome::Contained, Question::Again(waiting)) => {
+            meta.put_off_challenge(Waiting { tries, ..waiting }, later).await?;
+        }
         // It was not asked, so this was no try.
         (Outcome::Offline, Question::Again(waiting)) => {
-            meta.keep_challenge(waiting, later).await?;
+            meta.put_off_challenge(waiting, later).await?;
         }
         (_, Question::Again(waiting)) => meta.drop_challenge(node, waiting.shard).await?,
         (_, Question::New(_)) => {}
@@ -253,12 +260,9 @@ pub(crate) async fn audit(
     }
     let reason = answer.err().map_or_else(String::new, |error| error.to_string());
     let text = explain(&target, group, outcome, tries, &reason);
-    if outcome == Outcome::Failed {
-        let Target { shard, root, len, data } = target;
-        // Before the shard is given up: after that nobody would ask again.
-        meta.keep_loss(Loss { shard, node, epoch, root, len, data, group }).await?;
-    }
-    conclude(gateway, node, epoch, target, outcome, text).await
+    let Target { shard, root, len, data } = target;
+    let loss = Loss { shard, node, epoch, root, len, data, group };
+    conclude(gateway, loss, outcome, text).await
 }
 
 /// What is written down of an audit.
@@ -272,19 +276,18 @@ fn explain(target: &Target, group: u64, outcome: Outcome, tries: u32, reason: &s
     }
 }
 
-/// Writes down how an audit ended and does what follows.
+/// Writes down how an audit ended and does what follows; `loss` is what it is if it
+/// failed.
 async fn conclude(
     gateway: &Arc<Gateway>,
-    node: NodeId,
-    epoch: Epoch,
-    target: Target,
+    loss: Loss,
     outcome: Outcome,
     text: String,
 ) -> Result<(), MetaError> {
+    let Loss { node, epoch, .. } = loss;
     gateway.metrics.audited(outcome);
     if outcome == Outcome::Failed {
-        let segment = target.shard.segment;
-        gateway.meta.lose_shard(segment, target.shard.index, node, now_ms()).await?;
+        gateway.meta.lose_claimed(loss, now_ms()).await?;
         tracing::warn!(?node, text, "an audit failed");
     }
     let judged = Judged { node, outcome, epoch, text: text.clone() };

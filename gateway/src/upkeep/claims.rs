@@ -14,7 +14,7 @@ use protocol::statement::UNSIGNED;
 use protocol::{Epoch, NodeId, ShardId};
 use thiserror::Error;
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, now_ms};
 use crate::meta::{Loss, MetaError};
 
 /// Claims in one submission.
@@ -61,7 +61,7 @@ pub(super) async fn submit(
                 continue;
             }
         }
-        gateway.meta.claimed_loss(shard, node).await?;
+        gateway.meta.claimed_loss(shard, node, now_ms()).await?;
     }
     Ok(Some(last))
 }
@@ -126,7 +126,8 @@ mod tests {
         assert_eq!((loss.epoch, loss.len, loss.data), (Epoch(6), target.len, 4));
 
         // Another audit of the same shard does not change the claim.
-        meta.keep_loss(Loss { epoch: Epoch(7), group: loss.group + 1, ..loss }).await.unwrap();
+        let other = Loss { epoch: Epoch(7), group: loss.group + 1, ..loss };
+        meta.keep_loss(other, now_ms()).await.unwrap();
         assert_eq!(losses().await, [loss]);
         let info = chain_info(world.gateway.id());
         let said = claim(&world.gateway, &info, &loss);
@@ -134,19 +135,23 @@ mod tests {
         assert_eq!(claim(&world.gateway, &info, &loss).id(), said.id());
         // The shard may have been on another node since, and lost there, too.
         let elsewhere = Loss { node: node(COUNT + 1), ..loss };
-        meta.keep_loss(elsewhere).await.unwrap();
+        meta.keep_loss(elsewhere, now_ms()).await.unwrap();
         let mut both = vec![loss, elsewhere];
         both.sort_by_key(|loss| loss.node);
         assert_eq!(losses().await, both);
         let first = Some((shard, both[0].node));
         assert_eq!(meta.losses(first, 9).await.unwrap(), both[1..]);
-        meta.claimed_loss(shard, node(n)).await.unwrap();
+        let now = now_ms();
+        meta.claimed_loss(shard, node(n), now).await.unwrap();
         assert_eq!(losses().await, [elsewhere]);
-        meta.claimed_loss(shard, elsewhere.node).await.unwrap();
+        meta.claimed_loss(shard, elsewhere.node, now).await.unwrap();
         assert_eq!(losses().await, []);
-        // It came back since, and is lost again.
+        // One loss is not claimed twice; of what came back since and is lost again it
+        // is another one.
         let again = Loss { epoch: Epoch(9), ..loss };
-        meta.keep_loss(again).await.unwrap();
+        meta.keep_loss(again, now + 3_600_000).await.unwrap();
+        assert_eq!(losses().await, []);
+        meta.keep_loss(again, now + 49 * 3_600_000).await.unwrap();
         assert_eq!(losses().await, [again]);
     }
 }

@@ -21,7 +21,7 @@ use crate::gateway::{Gateway, now_ms};
 use crate::meta::{KnownSegment, MetaError, Millis, NodeState, PlacedShard, Replaced, StoredShard};
 use crate::nodes::registry::NodeView;
 use crate::nodes::{NewShard, NodeError, ShardPiece, ShardRange};
-use crate::object::placement::{Candidate, candidates, placed, replace_elsewhere};
+use crate::object::placement::{Candidate, candidates, has_other, placed, replace_elsewhere};
 
 /// Between two rounds that found nothing to do.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -214,16 +214,19 @@ fn target(
     let views = gateway.registry.views();
     let others = whole.shards.iter().filter(|known| known.stored && known.index != shard.index);
     let holders: Vec<NodeId> = others.map(|known| known.node).collect();
-    let is_loser = |node| whole.is_loser(shard.index, node);
+    let mut losers = whole.losers(shard.index);
+    losers.retain(|node| *node != shard.node);
     let is_open = |&Candidate { node, .. }: &Candidate| {
         // Nobody is filled up with what it lost.
-        node != shard.node && to.is_none_or(|to| to == node && !is_loser(node))
+        node != shard.node && to.is_none_or(|to| to == node && !losers.contains(&node))
     };
     let mut open = candidates(&views, shard.len);
     open.retain(is_open);
     let rules = gateway.placement_rules(whole.scheme);
-    let held = placed(&views, &holders);
-    replace_elsewhere(whole.segment, rules, &held, &open, is_loser).map(|(node, _)| node)
+    let (held, lost) = (placed(&views, &holders), placed(&views, &losers));
+    let known = [holders, losers, vec![shard.node]].concat();
+    let elsewhere = (lost.as_slice(), !has_other(&views, &known, &[]));
+    replace_elsewhere(whole.segment, rules, &held, &open, elsewhere).map(|(node, _)| node)
 }
 
 /// Which side of a copy failed.
@@ -283,10 +286,13 @@ fn imbalance(views: &[NodeView], stored: &HashMap<NodeId, u64>) -> Option<Shift>
     let open: Vec<_> =
         views.iter().filter(|view| view.state == NodeState::Active && view.is_up()).collect();
     let held = |view: &NodeView| stored.get(&view.record.node).copied().unwrap_or(0);
-    // What a node says of its space is bounded, so that no sum overflows.
-    let room = |view: &NodeView| {
-        u128::from(held(view).min(NODE_MAX)) + u128::from(view.free.min(NODE_MAX))
-    };
+    // What a node says of its space is believed as far as by placement: one that boasts
+    // would be filled first, and then end all moves to others.
+    let mut free: Vec<u64> = open.iter().map(|view| view.free.min(NODE_MAX)).collect();
+    free.sort_unstable();
+    let most = free.get(free.len() / 2).map_or(0, |median| median.saturating_mul(4));
+    let room =
+        |view: &NodeView| u128::from(held(view).min(NODE_MAX)) + u128::from(view.free.min(most));
     let sum: u128 = open.iter().map(|view| u128::from(held(view).min(NODE_MAX))).sum();
     let all: u128 = open.iter().map(|view| room(view)).sum();
     // In percent of what it should hold; a node without room should hold nothing.

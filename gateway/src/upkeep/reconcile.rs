@@ -6,16 +6,19 @@
 //! deleted here. Shards that nobody knows may be known to metadata that are
 //! newer than ours (after a recovery), so only an operator deletes them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::audit::Outcome;
 use protocol::{NodeId, ShardId};
 use tokio_util::sync::CancellationToken;
 
+use super::places::{any_group, lost};
 use crate::census::{self, Census, Depth, Findings};
 use crate::gateway::{Gateway, now_ms};
-use crate::meta::{MetaError, Millis, Stray};
+use crate::meta::{MetaError, Millis, Stray, Target};
+use crate::object::audit::{group_len, outcome_of};
 
 /// How often it is looked whether a census is due.
 const TICK: Duration = Duration::from_secs(2);
@@ -85,14 +88,15 @@ fn tell(census: &Census) {
 /// Takes a census and acts on it.
 pub async fn reconcile(gateway: &Arc<Gateway>, depth: Depth) -> Result<Census, MetaError> {
     let findings = census::take(gateway, depth).await?;
+    let mut hidden = BTreeMap::<NodeId, u64>::new();
     for &(node, shard) in &findings.missing {
-        let (segment, index) = (shard.segment, shard.index);
-        if is_gone(gateway, node, shard).await {
-            gateway.meta.lose_shard(segment, index, node, now_ms()).await?;
-        } else {
-            // It is listed and could not be read: repair looks again.
-            gateway.meta.queue_repair(segment, index, now_ms()).await?;
+        if look_for(gateway, depth, node, shard).await? {
+            *hidden.entry(node).or_default() += 1;
         }
+    }
+    for (node, shards) in hidden {
+        let text = format!("it did not list {shards} shards, and proved them");
+        gateway.meta.note_lie(node, text, now_ms()).await?;
     }
     gateway.meta.queue_unstored(findings.unstored.clone(), now_ms()).await?;
     quarantine(gateway, &findings).await?;
@@ -100,10 +104,31 @@ pub async fn reconcile(gateway: &Arc<Gateway>, depth: Depth) -> Result<Census, M
     Ok(findings.census)
 }
 
-/// Whether the node, asked for this shard alone, still says that it has it not.
-async fn is_gone(gateway: &Gateway, node: NodeId, shard: ShardId) -> bool {
-    let listed = gateway.nodes.list(node, shard, 1).await;
-    listed.is_ok_and(|held| held.first().is_none_or(|held| held.shard != shard))
+/// Has a node prove a shard that it does not list, or that could not be read. A list
+/// alone is no loss: a node that is refilled whenever it leaves something out of
+/// its list would be paid for that again and again. Says whether it has it after all.
+async fn look_for(
+    gateway: &Gateway,
+    depth: Depth,
+    node: NodeId,
+    shard: ShardId,
+) -> Result<bool, MetaError> {
+    let meta = &gateway.meta;
+    // It may have been moved or deleted since.
+    let Some(target) = meta.audit_target_of(node, shard).await? else { return Ok(false) };
+    let Target { root, len, .. } = target;
+    let group = any_group(len);
+    let answer = gateway.nodes.prove(node, shard, root, len, group).await;
+    match (&answer, outcome_of(&answer)) {
+        (Err(error), Outcome::Failed) => lost(gateway, node, shard, error).await?,
+        (Ok(()), _) if depth == Depth::List => {
+            gateway.meter.audit(node, gateway.own_account(), group_len(len, group));
+            return Ok(true);
+        }
+        // It is listed and could not be read, or does not answer: repair looks again.
+        _ => meta.queue_repair(shard.segment, shard.index, now_ms()).await?,
+    }
+    Ok(false)
 }
 
 async fn quarantine(gateway: &Gateway, findings: &Findings) -> Result<(), MetaError> {
@@ -145,10 +170,10 @@ pub async fn delete_strays(gateway: &Arc<Gateway>) -> Result<(u64, u64), MetaErr
 
 #[cfg(test)]
 mod tests {
-    use protocol::SegmentId;
+    use protocol::{Epoch, SegmentId};
 
     use super::*;
-    use crate::testing::{Fault, World, node, sample};
+    use crate::testing::{Fault, World, chain_info, node, sample};
 
     const STRANGER: ShardId = ShardId { segment: SegmentId([0xfe; 16]), index: 2 };
 
@@ -167,6 +192,30 @@ mod tests {
         let census = reconcile(&world.gateway, Depth::List).await.unwrap();
         assert_eq!((census.degraded, census.missing), (3, 3));
         assert_eq!(world.gateway.meta.repairs_waiting().await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn who_admits_a_loss_is_claimed_for_it_all_the_same() {
+        let world = world().await;
+        world.gateway.chain.set(chain_info(world.gateway.id()));
+        world.empty(3);
+        reconcile(&world.gateway, Depth::List).await.unwrap();
+        let losses = world.gateway.meta.losses(None, 9).await.unwrap();
+        assert_eq!(losses.len(), 3);
+        assert!(losses.iter().all(|loss| loss.node == node(3) && loss.epoch == Epoch(7)));
+    }
+
+    #[tokio::test]
+    async fn what_is_left_out_of_a_list_is_not_lost_as_long_as_it_is_proved() {
+        let world = world().await;
+        world.set(3, Fault::Hides);
+        let census = reconcile(&world.gateway, Depth::List).await.unwrap();
+        assert_eq!(census.missing, 3);
+        assert_eq!(world.gateway.meta.repairs_waiting().await.unwrap(), 0, "nothing is refilled");
+        let events = world.gateway.meta.node_events(node(3), 9).await.unwrap();
+        let lies: Vec<_> = events.iter().filter(|event| event.kind == "lie").collect();
+        assert_eq!(lies.len(), 1);
+        assert!(lies[0].text.contains("3 shards"), "{:?}", lies[0]);
     }
 
     #[tokio::test]

@@ -18,13 +18,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::pace::Pace;
-use super::places::{LEASE_MS, give_up, lost};
+use super::places::{LEASE_MS, claim, give_up, lost};
 use crate::gateway::{Gateway, now_ms};
 use crate::meta::{KnownSegment, KnownShard, MetaError, PlacedShard, Replaced, StoredShard};
 use crate::nodes::registry::NodeView;
 use crate::nodes::{NodeError, ShardRange};
 use crate::object::health::{Plan, Slot, Standing, is_storm, plan};
-use crate::object::placement::{candidates, placed, replace_elsewhere};
+use crate::object::placement::{candidates, has_other, placed, replace_elsewhere};
 use crate::object::rebuild::{Order, Rebuilt, rebuild};
 use crate::object::shard_reader::read_whole;
 
@@ -42,6 +42,11 @@ const TOGETHER: usize = 4;
 /// How often a node may put off a look at a doubtful shard before that shard is
 /// rebuilt elsewhere: some minutes in all.
 const TRIES: i64 = 8;
+
+/// How often it is tried to place a shard with another node than the one that lost it,
+/// if there is one that is down or has no room: some seconds in all. After that its
+/// safety comes first.
+const PATIENCE: i64 = 4;
 
 /// Shards of a node that is gone or absent are queued again after this: some may
 /// have come to it since.
@@ -205,6 +210,13 @@ async fn mend(
     let plan = plan(damaged.scheme, &slots(&damaged, standings));
     // What is lost comes first: a node that stalls must not keep it waiting.
     let mut outcome = Ok(());
+    for shard in damaged.shards.iter().filter(|shard| shard.stored) {
+        // It answers and does not show it, so it is as good as lost.
+        if plan.rebuild.contains(&shard.index) && standings.get(&shard.node) == Some(&Standing::Up)
+        {
+            claim(gateway, shard.node, ShardId { segment, index: shard.index }).await?;
+        }
+    }
     if !plan.rebuild.is_empty() {
         outcome = replace_lost(gateway, pace, &damaged, &plan, &plan.rebuild).await;
     }
@@ -278,7 +290,7 @@ async fn replace_lost(
     let shard_len =
         erasure::Layout { scheme: damaged.scheme, segment_len: damaged.len }.shard_len();
     pace.take(shard_len * (u64::from(needed) + missing.len() as u64)).await;
-    let (orders, no_place) = promise(gateway, damaged, missing).await?;
+    let (orders, no_place) = promise(gateway, damaged, plan.margin, missing).await?;
     let mut outcome = no_place.map_or(Ok(()), |index| Err(NotYet::NoPlace(index)));
     if orders.is_empty() {
         return outcome;
@@ -317,6 +329,7 @@ fn sources(damaged: &KnownSegment, plan: &Plan) -> Vec<PlacedShard> {
 async fn promise(
     gateway: &Gateway,
     damaged: &KnownSegment,
+    margin: i32,
     missing: &[u8],
 ) -> Result<(Vec<Order>, Option<u8>), MetaError> {
     let shard_len =
@@ -329,15 +342,23 @@ async fn promise(
         .map(|shard| shard.node)
         .collect();
     let (mut orders, mut no_place) = (Vec::new(), None);
-    for &index in missing {
+    // Who cannot have every place is served first.
+    let mut missing = missing.to_vec();
+    missing.sort_by_key(|index| std::cmp::Reverse(damaged.losers(*index).len()));
+    for index in missing {
+        let losers = damaged.losers(index);
         let mut refused = HashSet::new();
         let found = loop {
             let views = gateway.registry.views();
             let mut open = candidates(&views, shard_len);
             open.retain(|candidate| !refused.contains(&candidate.node));
             let held = placed(&views, &holders);
-            let is_loser = |node| damaged.is_loser(index, node);
-            let found = replace_elsewhere(damaged.segment, rules, &held, &open, is_loser);
+            let may_return = margin <= 0
+                || damaged.tries(index) > PATIENCE
+                || !has_other(&views, &holders, &losers);
+            let lost = placed(&views, &losers);
+            let elsewhere = (lost.as_slice(), may_return);
+            let found = replace_elsewhere(damaged.segment, rules, &held, &open, elsewhere);
             let Some((node, _)) = found else { break None };
             let shard = ShardId { segment: damaged.segment, index };
             let chosen_ms = now_ms();

@@ -260,7 +260,14 @@ impl State {
         claims.queue.remove(&(open.due_ms, id));
         claims.by_node.remove(&(node, id));
         claims.shards.remove(&(gateway, node, open.claim.shard));
-        claims.placed.entry((gateway, node)).and_modify(|placed| placed.open -= 1);
+        let is_answerable = self.genesis.is_answerable();
+        claims.placed.entry((gateway, node)).and_modify(|placed| {
+            placed.open -= 1;
+            // Else a node could use up by refuting what may be claimed of it.
+            if refuted && is_answerable {
+                placed.claimed -= open.claim.len;
+            }
+        });
         if let Some(staked) = claims.stakes.get_mut(&gateway) {
             *staked -= open.stake.0;
         }

@@ -109,8 +109,8 @@ pub enum Rejection {
     /// A claim about what cannot be.
     #[error("there can be no such shard, or no such group in it")]
     NoShard,
-    /// The gateway claimed it before.
-    #[error("the gateway has claimed the loss of this shard before")]
+    /// The gateway has a claim of it that is open.
+    #[error("the gateway has an open claim of the loss of this shard")]
     ShardClaimed,
     /// What the gateway would pay for a false claim is not there.
     #[error("if it is refuted the claim costs {cost} atto-credits, the gateway has {have}")]

@@ -1,7 +1,8 @@
 //! How much a gateway was served beyond what it vouched for. Pure.
 //!
-//! A credit belongs to the open epoch and starts from nothing in the next.
-//! Vouchers count by what they add, whichever of the taken epochs they are of:
+//! A credit belongs to the open epoch. Most of what is owed at its end is owed in the
+//! next, or a gateway that vouches for nothing would be served anew in each; the
+//! rest is forgiven, so that small differences do not add up for ever. Vouchers count by what they add, whichever of the taken epochs they are of:
 //! node and gateway need not see an epoch begin in the same moment.
 //!
 //! Reads that a gateway gave up are forgiven up to an eighth of what it
@@ -29,10 +30,12 @@ pub(crate) struct Credit {
 }
 
 impl Credit {
-    /// Forgets what was before `epoch`.
+    /// Begins `epoch` with what is owed of the one before.
     pub fn enter(&mut self, epoch: Epoch) {
         if self.epoch != epoch {
-            *self = Self { epoch, ..Self::default() };
+            let owed = self.owed();
+            let served = owed - owed / FORGIVEN_PART;
+            *self = Self { epoch, served, paused: self.paused, ..Self::default() };
         }
     }
 
@@ -81,12 +84,33 @@ mod tests {
     }
 
     #[test]
-    fn a_new_epoch_starts_from_nothing() {
+    fn a_debt_fades_from_epoch_to_epoch_and_a_late_voucher_ends_it() {
         let mut credit = credit(100, 10, 20);
         credit.enter(Epoch(0));
         assert_eq!(credit.owed(), 70);
         credit.enter(Epoch(1));
-        assert_eq!(credit.owed(), 0);
+        assert_eq!(credit.owed(), 62, "seven eighths of it");
+        let mut late = credit.clone();
+        late.vouch(70);
+        assert_eq!(late.owed(), 0);
+        for epoch in 2..40 {
+            credit.enter(Epoch(epoch));
+        }
+        assert!(credit.owed() < 8, "{credit:?}");
+    }
+
+    #[test]
+    fn who_never_vouches_is_served_a_limit_and_not_one_in_each_epoch() {
+        const LIMIT: u64 = 256 << 20;
+        let (mut credit, mut served) = (Credit::default(), 0);
+        for epoch in 0..144 {
+            credit.enter(Epoch(epoch));
+            while credit.owed() < LIMIT {
+                credit.serve(1 << 20);
+                served += 1 << 20;
+            }
+        }
+        assert!(served < LIMIT * 144 / 7, "{served}");
     }
 
     proptest! {

@@ -38,8 +38,7 @@ impl CensusArgs {
     /// Counts. Exits with 1 when a segment is lost.
     pub async fn run(self) -> Result<(), Failure> {
         let census = match &self.reach.data {
-            // After a crash the endpoint file is still there.
-            Some(dir) if !cluster::is_in_use(dir) => self.offline(dir).await?,
+            Some(dir) if !self.is_running(dir).await => self.offline(dir).await?,
             _ => self.online(&self.reach.client()?).await?,
         };
         print(self.reach.json, &census, || text(&census))?;
@@ -49,6 +48,18 @@ impl CensusArgs {
                 "{} segments cannot be read",
                 lost.unwrap_or_default()
             ))),
+        }
+    }
+
+    /// Whether a process has the folder, or answers for it. After a crash there is an
+    /// endpoint file and nobody behind it.
+    async fn is_running(&self, dir: &Path) -> bool {
+        if cluster::is_in_use(dir) {
+            return true;
+        }
+        match self.reach.client() {
+            Ok(client) => client.last_census().await.is_ok(),
+            Err(_) => false,
         }
     }
 

@@ -53,7 +53,7 @@ async fn who_begins_again_is_a_newcomer_but_not_free_of_what_was_decided() {
     for (before, after) in [
         (NodeState::Active, NodeState::Vetting),
         (NodeState::Lost, NodeState::Vetting),
-        (NodeState::Left, NodeState::Vetting),
+        (NodeState::Left, NodeState::Left),
         (NodeState::Suspended, NodeState::Suspended),
         (NodeState::Disqualified, NodeState::Disqualified),
     ] {
@@ -126,18 +126,18 @@ async fn every_live_shard_of_a_node_is_audited_and_no_other() {
     intend(&world, 30).await;
     let mut found: HashMap<u8, u32> = HashMap::new();
     for point in 0..=255 {
-        let target = world.meta.audit_target(node(1), [point; 16]).await.unwrap().unwrap();
+        let target = world.meta.audit_target(node(1), [point; 16], 0).await.unwrap().unwrap();
         assert_eq!((target.shard.index, target.len, target.root), (1, 64, Root([1; 32])));
         *found.entry(target.shard.segment.0[0]).or_default() += 1;
     }
     assert_eq!(found, HashMap::from([(10, 11 + 55), (20, 10), (200, 180)]));
-    assert_eq!(world.meta.audit_target(node(77), [0; 16]).await.unwrap(), None);
+    assert_eq!(world.meta.audit_target(node(77), [0; 16], 0).await.unwrap(), None);
 
     // What is condemned may be gone at any time.
-    let target = world.meta.audit_target(node(1), [20; 16]).await.unwrap().unwrap();
+    let target = world.meta.audit_target(node(1), [20; 16], 0).await.unwrap().unwrap();
     put(&world, "k20", 21).await.unwrap();
     assert_eq!(world.meta.audit_target_of(node(1), target.shard).await.unwrap(), None);
-    let next = world.meta.audit_target(node(1), [20; 16]).await.unwrap().unwrap();
+    let next = world.meta.audit_target(node(1), [20; 16], 0).await.unwrap().unwrap();
     assert_eq!(next.shard.segment.0[0], 21);
 }
 
@@ -184,7 +184,10 @@ async fn a_challenge_stays_the_same_until_it_is_dropped() {
     world.meta.keep_challenge(Waiting { group: 4, ..waiting }, 50).await.unwrap();
     assert_eq!(world.meta.due_challenges(99, 9).await.unwrap(), []);
     assert_eq!(world.meta.due_challenges(100, 9).await.unwrap(), [waiting]);
-    world.meta.keep_challenge(Waiting { tries: 2, ..waiting }, 200).await.unwrap();
+    world.meta.put_off_challenge(Waiting { tries: 2, ..waiting }, 200).await.unwrap();
+    assert_eq!(world.meta.due_challenges(199, 9).await.unwrap(), []);
+    // Asked for by a new challenge meanwhile, it is neither younger nor later.
+    world.meta.keep_challenge(waiting, 300).await.unwrap();
     assert_eq!(world.meta.due_challenges(200, 9).await.unwrap()[0].tries, 2);
     world.meta.drop_challenge(node(1), shard).await.unwrap();
     assert_eq!(world.meta.due_challenges(200, 9).await.unwrap(), []);

@@ -117,6 +117,28 @@ fn the_loss_of_a_hundredth_is_found_within_a_day() {
     assert!((1950..1995).contains(&found), "{found} of 2000");
 }
 
+#[test]
+fn bytes_are_asked_for_evenly_however_they_are_cut() {
+    // One large shard among many small ones holds nearly all the bytes.
+    let mut lens = vec![1000; 255];
+    lens.insert(100, 16 << 20);
+    let of = |n| by_bytes(lens.iter().copied(), Challenge::draw(&[5; 32], NODE, n).pick).unwrap();
+    let large = (0..10_000).filter(|&n| of(n) == 100).count();
+    assert!((9750..9920).contains(&large), "{large}");
+    assert_eq!(by_bytes([7, 7].into_iter(), 0), Some(0));
+    assert_eq!(by_bytes([7, 7].into_iter(), u64::MAX), Some(1));
+    assert_eq!(by_bytes(std::iter::empty(), 3), None);
+}
+
+#[test]
+fn a_folder_is_lost_once_and_not_twice() {
+    let once = Score::default().wiped();
+    assert!((960_000..980_000).contains(&once.millionths()));
+    assert!(once.wiped().millionths() < 960_000);
+    let later = (0..2000).fold(once, |score, _| score.after(true));
+    assert!(later.wiped().millionths() >= 960_000, "it proved itself since");
+}
+
 #[track_caller]
 fn check(answer: Result<(), NodeError>, want: Outcome) {
     assert_eq!(outcome_of(&answer), want, "{answer:?}");
@@ -127,7 +149,7 @@ fn outcomes_are_kept_apart() {
     check(Ok(()), Outcome::Passed);
     check(Err(NodeError::Offline("cable".into())), Outcome::Offline);
     check(Err(NodeError::Unknown), Outcome::Offline);
-    check(Err(NodeError::Refused(Refusal::Stopping)), Outcome::Offline);
+    check(Err(NodeError::Refused(Refusal::Stopping)), Outcome::Contained);
     check(Err(NodeError::Timeout), Outcome::Contained);
     check(Err(NodeError::Refused(Refusal::Busy)), Outcome::Contained);
     check(Err(NodeError::Refused(Refusal::CreditExceeded)), Outcome::Contained);

@@ -184,6 +184,37 @@ fn a_shard_may_go_back_to_where_it_was_but_not_to_a_holder() {
 }
 
 #[test]
+fn a_lost_shard_goes_neither_to_who_lost_it_nor_to_its_kin() {
+    // Six operators with two nodes each; the first node of each held a shard.
+    let candidates: Vec<_> = (0..12).map(|n| at(n, u64::from(n) % 6, u64::from(n))).collect();
+    let (held, lost) = (&candidates[1..6], &candidates[..1]);
+    for n in 0..50 {
+        let places = (lost, false);
+        let (node, _) = replace_elsewhere(segment(n), RULES, held, &candidates, places).unwrap();
+        assert!(![0, 6].contains(&node.0[0]), "{n}: nodes 0 and 6 have one owner");
+        // Better its kin than nowhere.
+        let few = [candidates[0], candidates[6]];
+        let (node, _) = replace_elsewhere(segment(n), RULES, held, &few, places).unwrap();
+        assert_eq!(node.0[0], 6);
+        // And back only if there is no hope of another.
+        let back = |may| replace_elsewhere(segment(n), RULES, held, &few[..1], (lost, may));
+        assert_eq!((back(false), back(true).map(|(node, _)| node.0[0])), (None, Some(0)));
+    }
+}
+
+#[test]
+fn a_limit_is_not_broken_to_keep_a_shard_from_who_lost_it() {
+    // Zones 0 and 1 have two of the others each; the last and who lost it are in 2.
+    let candidates: Vec<_> = (0..7).map(|n| at(n, u64::from(n), u64::from(n) / 2)).collect();
+    let (held, lost) = (&candidates[..5], &candidates[5..6]);
+    let spare = Candidate { domains: candidates[0].domains, ..candidates[6] };
+    let there = [candidates[5], spare];
+    let to = |may| replace_elsewhere(segment(1), RULES, held, &there, (lost, may));
+    assert_eq!(to(true).unwrap().0.0[0], 5, "a third shard in zone 0 could lose all");
+    assert_eq!(to(false), None);
+}
+
+#[test]
 fn a_replacement_does_not_break_what_is_required() {
     let rules = Rules { parity: 2, require: RequireDomains::Zone };
     let candidates: Vec<_> = (0..12).map(|n| at(n, 1, u64::from(n) % 3)).collect();

@@ -14,7 +14,7 @@ use protocol::statement::UNSIGNED;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, now_ms};
 use crate::meta::MetaError;
 
 /// The setting that holds the latest epoch that was reported.
@@ -75,6 +75,7 @@ pub(super) async fn submit(
         }
         gateway.meta.keep_setting(REPORTED, epoch.0.to_string()).await?;
         gateway.meta.forget_audits(Epoch(epoch.0.saturating_sub(KEPT))).await?;
+        gateway.meta.forget_losses(now_ms()).await?;
     }
     Ok(())
 }

@@ -67,7 +67,7 @@ async fn a_node_is_not_filled_with_what_it_lost() {
     let PlacedShard { index, root, len, .. } = segment.shards[2];
     let shard = ShardId { segment: segment.id, index };
     let loss = Loss { shard, node: node(6), epoch: Epoch(1), root, len, data: 4, group: 0 };
-    world.gateway.meta.keep_loss(loss).await.unwrap();
+    world.gateway.meta.keep_loss(loss, now_ms()).await.unwrap();
     let whole = world.gateway.meta.known_segment(segment.id).await.unwrap().unwrap();
     let to = |index: usize, to| target(&world.gateway, &whole, &segment.shards[index], to);
     assert_eq!(to(2, Some(node(6))), None);

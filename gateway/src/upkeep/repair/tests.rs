@@ -6,7 +6,7 @@ use protocol::Epoch;
 
 use super::*;
 use crate::meta::{Loss, NodeState};
-use crate::testing::{Fault, LONG, World, node, sample};
+use crate::testing::{Fault, LONG, World, chain_info, node, sample};
 use crate::upkeep::collect;
 
 fn pace() -> Pace {
@@ -134,9 +134,8 @@ impl World {
         self.nodes.shards.lock().unwrap().remove(&(node, shard));
         let loss = Loss { shard, node, epoch: Epoch(1), root, len, data: 4, group: 0 };
         let meta = &self.gateway.meta;
-        meta.keep_loss(loss).await.unwrap();
-        assert!(meta.lose_shard(segment.id, index, node, now_ms()).await.unwrap());
-        meta.claimed_loss(shard, node).await.unwrap();
+        assert!(meta.lose_claimed(loss, now_ms()).await.unwrap());
+        meta.claimed_loss(shard, node, now_ms()).await.unwrap();
         node
     }
 }
@@ -237,6 +236,74 @@ async fn a_place_is_not_emptied_while_its_segment_lacks_a_shard() {
     assert_eq!(world.repairs_waiting().await, 0);
     collect::round(&world.gateway).await.unwrap();
     assert_eq!(world.nodes.holds(node(left)), 0);
+}
+
+#[tokio::test]
+async fn who_is_said_to_have_lost_a_shard_keeps_what_may_refute_it() {
+    let world = World::start().await;
+    world.put("key", &sample(50_000)).await.unwrap();
+    world.join(6).await;
+    let segment = world.segment("key").await;
+    let PlacedShard { index, node, root, len } = segment.shards[2];
+    let shard = ShardId { segment: segment.id, index };
+    let loss = Loss { shard, node, epoch: Epoch(1), root, len, data: 4, group: 0 };
+    let meta = &world.gateway.meta;
+    assert!(meta.lose_claimed(loss, now_ms()).await.unwrap());
+    world.repair().await;
+    assert_ne!(world.segment("key").await.shards[2].node, node);
+    let is_there = || world.nodes.shards.lock().unwrap().contains_key(&(node, shard));
+    for claimed_ms in [None, Some(now_ms())] {
+        if let Some(claimed_ms) = claimed_ms {
+            meta.claimed_loss(shard, node, claimed_ms).await.unwrap();
+        }
+        collect::round(&world.gateway).await.unwrap();
+        assert!(is_there(), "claimed: {claimed_ms:?}");
+    }
+    meta.claimed_loss(shard, node, now_ms() - 49 * 3_600_000).await.unwrap();
+    collect::round(&world.gateway).await.unwrap();
+    assert!(!is_there(), "the claim has ended");
+    // The segment lives: the loss is remembered. Then it does not.
+    let is_loser = async || {
+        let known = meta.known_segment(segment.id).await.unwrap();
+        known.is_some_and(|known| known.losers(index).contains(&node))
+    };
+    meta.forget_losses(now_ms()).await.unwrap();
+    assert!(is_loser().await);
+    world.put("key", b"inline").await.unwrap();
+    collect::round(&world.gateway).await.unwrap();
+    meta.forget_losses(now_ms()).await.unwrap();
+    meta.keep_loss(Loss { epoch: Epoch(9), ..loss }, now_ms()).await.unwrap();
+    assert_eq!(meta.losses(None, 9).await.unwrap()[0].epoch, Epoch(9), "it was forgotten");
+}
+
+#[tokio::test]
+async fn who_answers_and_never_shows_a_shard_is_claimed_to_have_lost_it() {
+    let world = World::start().await;
+    world.gateway.chain.set(chain_info(world.gateway.id()));
+    world.put("key", &sample(50_000)).await.unwrap();
+    world.join(6).await;
+    let segment = world.segment("key").await;
+    let (index, node) = (segment.shards[2].index, segment.shards[2].node);
+    world.gateway.meta.queue_repair(segment.id, index, now_ms()).await.unwrap();
+    for _ in 0..=TRIES {
+        world.gateway.meta.postpone_repair(segment.id, 0).await.unwrap();
+    }
+    round(&world.gateway, &pace(), &mut HashMap::new()).await.unwrap();
+    // The first look at nodes hurries all repairs, and forgets how often they were tried.
+    assert_eq!(world.repairs_waiting().await, 0, "it showed it after all");
+    assert_eq!(world.gateway.meta.losses(None, 9).await.unwrap(), []);
+
+    world.nodes.faults.lock().unwrap().insert(node, Fault::Stalled);
+    world.gateway.meta.queue_repair(segment.id, index, now_ms()).await.unwrap();
+    for _ in 0..=TRIES {
+        world.gateway.meta.postpone_repair(segment.id, 0).await.unwrap();
+    }
+    let standings = standings(&world.gateway);
+    assert!(mend(&world.gateway, &pace(), &standings, segment.id).await.unwrap());
+    assert_ne!(world.segment("key").await.shards[2].node, node);
+    let losses = world.gateway.meta.losses(None, 9).await.unwrap();
+    assert_eq!(losses.len(), 1);
+    assert_eq!((losses[0].node, losses[0].shard.index), (node, index));
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::gateway::Gateway;
 use crate::meta::MetaError;
 use crate::meter::Metered;
+use crate::nodes::registry::NodeView;
 
 /// How often counters are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -227,7 +228,8 @@ impl Settler {
         self.gateway.meta.keep_metered(metered.epoch, nodes, accounts).await
     }
 
-    /// Counts bytes kept since the last time.
+    /// Counts bytes kept since the last time, by nodes that could be asked for them:
+    /// one that is away, or given up, is not paid for what it may not have.
     async fn count_stored(&mut self) -> Result<(), MetaError> {
         let seconds = self.stored_until.elapsed().as_secs();
         if seconds == 0 {
@@ -235,10 +237,14 @@ impl Settler {
         }
         self.stored_until += Duration::from_secs(seconds);
         let own = self.gateway.own_account();
-        for (node, bytes) in self.gateway.vault.stored() {
+        let views = self.gateway.registry.views().into_iter().filter(NodeView::is_keeping);
+        let keeping: HashSet<NodeId> = views.map(|view| view.record.node).collect();
+        let vault = self.gateway.vault.stored().into_iter();
+        for (node, bytes) in vault.filter(|(node, _)| keeping.contains(node)) {
             self.gateway.meter.stored(node, own, bytes.saturating_mul(seconds));
         }
-        for stored in self.gateway.meta.stored().await? {
+        let stored = self.gateway.meta.stored().await?.into_iter();
+        for stored in stored.filter(|stored| keeping.contains(&stored.node)) {
             let byte_seconds = stored.bytes.saturating_mul(seconds);
             self.gateway.meter.stored(stored.node, stored.account, byte_seconds);
         }

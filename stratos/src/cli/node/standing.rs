@@ -129,14 +129,18 @@ impl DrainArgs {
         let admin = self.reach.client()?;
         let mut status = admin.node_action(&self.node, "drain").await?;
         if self.wait {
-            status = wait_until_left(&admin, status).await?;
+            status = wait_until_left(&admin, status, &self.reach.as_flags()).await?;
         }
         show(&self.reach, &status)
     }
 }
 
 /// Looks until the node has left; says on stderr how far it is.
-async fn wait_until_left(admin: &AdminClient, first: NodeStatus) -> Result<NodeStatus, Failure> {
+async fn wait_until_left(
+    admin: &AdminClient,
+    first: NodeStatus,
+    flags: &str,
+) -> Result<NodeStatus, Failure> {
     let began = Instant::now();
     let (node, bytes) = (first.node.clone(), first.bytes);
     let mut status = first;
@@ -150,8 +154,8 @@ async fn wait_until_left(admin: &AdminClient, first: NodeStatus) -> Result<NodeS
         }
         if status.shards != left {
             (left, moved_at) = (status.shards, Instant::now());
-        } else if moved_at.elapsed() >= STUCK {
-            say(&stuck(&status, &admin.nodes().await?.nodes));
+        } else if status.shards > 0 && moved_at.elapsed() >= STUCK {
+            say(&stuck(&status, &admin.nodes().await?.nodes, flags));
             moved_at = Instant::now();
         }
         tokio::time::sleep(LOOK).await;
@@ -172,12 +176,18 @@ fn say(line: &str) {
 }
 
 /// Why a drain may not get on, and what to do.
-fn stuck(status: &NodeStatus, nodes: &[Node]) -> String {
+fn stuck(status: &NodeStatus, nodes: &[Node], flags: &str) -> String {
+    if !status.up {
+        return "the node does not answer: what it holds is rebuilt elsewhere once it has been \
+                away for long enough; bring it back, or wait"
+            .to_owned();
+    }
     let targets = nodes.iter().filter(|node| node.node != status.node && is_target(node));
     format!(
         "nothing has moved for {} s. A shard can go to a node that is up, has room and has no \
-         other shard of its segment, and {} other nodes are up and take shards: add one \
-         (`stratos node add`), bring one back, or end the drain (`stratos node undrain {}`)",
+         other shard of its segment, and {} other nodes are up and take shards. If this goes \
+         on: add one (`stratos node add{flags}`), bring one back, or end the drain (`stratos node \
+         undrain {}{flags}`)",
         STUCK.as_secs(),
         targets.count(),
         status.node.chars().take(8).collect::<String>()
@@ -328,9 +338,11 @@ mod tests {
             other(3, "down", "active"),
             other(4, "up", "suspended"),
         ];
-        let text = stuck(&status(4, 1024), &nodes);
+        let text = stuck(&status(4, 1024), &nodes, " --data d");
         assert!(text.contains("and 2 other nodes are up"), "{text}");
-        assert!(text.contains("`stratos node undrain abababab`"), "{text}");
+        assert!(text.contains("`stratos node undrain abababab --data d`"), "{text}");
+        let away = NodeStatus { up: false, ..status(4, 1024) };
+        assert!(stuck(&away, &nodes, "").contains("does not answer"));
     }
 
     #[test]
