@@ -95,6 +95,8 @@ pub(super) struct SegmentReader {
     bytes: Range<u64>,
     /// The number of the next window.
     window: u64,
+    /// Since when it is waited for; nothing while it is not asked for.
+    waiting_since: Option<Instant>,
     sources: BTreeMap<u8, Source>,
     spares: VecDeque<Spare>,
     readers: JoinSet<Ended>,
@@ -119,6 +121,7 @@ impl SegmentReader {
             needed: needed.into(),
             bytes,
             window: 0,
+            waiting_since: None,
             sources: BTreeMap::new(),
             readers: JoinSet::new(),
             ended: BTreeMap::new(),
@@ -157,7 +160,9 @@ impl SegmentReader {
     /// The next window of at least `data` shards.
     pub(super) async fn next(&mut self) -> Result<Window, ReadError> {
         let mut window = Window::new();
-        let deadline = Instant::now() + STUCK;
+        let began = Instant::now();
+        self.waiting_since = Some(began);
+        let deadline = began + STUCK;
         let mut hedge_at = Instant::now() + self.hedge_delay();
         while window.len() < self.needed {
             if self.sources.len() < self.needed && !self.ask_spare() {
@@ -182,6 +187,7 @@ impl SegmentReader {
             }
         }
         self.window += 1;
+        self.waiting_since = None;
         self.drop_laggards();
         Ok(window)
     }
@@ -306,10 +312,12 @@ impl SegmentReader {
 impl Drop for SegmentReader {
     fn drop(&mut self) {
         // A read that is complete has nothing left; one that the client broke
-        // off has, and that is no fault of who delivered so far.
+        // off has, and that is no fault of the nodes. One that ends because it waited
+        // for long is that of those who did not deliver.
+        let is_stalled = self.waiting_since.is_some_and(|since| since.elapsed() >= HEDGE.end);
         for source in self.sources.values() {
-            let keeps_up = source.delivered() > 0 && source.next >= self.window;
-            self.vouch_for_rest(source, if keeps_up { UNDER_WAY } else { source.delivered() });
+            let is_behind = is_stalled && source.next <= self.window;
+            self.vouch_for_rest(source, if is_behind { source.delivered() } else { UNDER_WAY });
         }
     }
 }
