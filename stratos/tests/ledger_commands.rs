@@ -144,6 +144,8 @@ async fn money_moves_as_ordered_and_everything_can_be_proved() {
         events.iter().any(free).then_some(events)
     })
     .await;
+    let short = here.market.gateways[0].ask(&["ledger", "earnings", &node[..8]]);
+    assert_eq!(short["party"], node, "a beginning will do");
     let receipt = earned.iter().find(|event| event["event"] == "earned").expect("a receipt");
     let epoch = receipt["epoch"].to_string();
     let withdraw = ["ledger", "withdraw", "0.000000000000000005", "--key", &thief, "--id", id];

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ledger::{ClientError, LedgerAddr, LedgerClient};
+use protocol::ids::PublicKey;
 use protocol::ledger_api::{Outcome, Submission};
 use protocol::price::Amount;
 use protocol::statement::TransferId;
@@ -18,6 +19,7 @@ use protocol::{LedgerId, SecretKey};
 use serde_json::json;
 use thiserror::Error;
 
+use crate::admin::AdminClient;
 use crate::cli::output::print;
 use crate::cli::table::facts;
 use crate::endpoint::{Endpoint, EndpointError};
@@ -95,6 +97,23 @@ impl LedgerReach {
     /// The ledger's key, as it is pinned.
     pub fn id(&self) -> Result<LedgerId, ReachError> {
         Ok(self.target()?.id)
+    }
+
+    /// The key that is meant: a whole one, or the beginning of a node's that the network
+    /// in the folder knows.
+    pub async fn party(&self, text: &str) -> Result<PublicKey, Failure> {
+        match (text.parse(), &self.data) {
+            (Ok(key), _) => Ok(key),
+            (Err(_), Some(dir)) => {
+                let status = AdminClient::of_dir(dir)?.node(text).await?;
+                let said = |error| ReachError::Answer(format!("{error}"));
+                Ok(status.node.parse().map_err(said)?)
+            }
+            (Err(error), None) => {
+                let hint = "of a node its beginning will do with --data DIR";
+                Err(Failure::usage(format!("{error}; {hint}")))
+            }
+        }
     }
 
     /// A key: the file, or this one in the network's folder.

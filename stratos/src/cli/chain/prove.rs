@@ -53,8 +53,8 @@ pub enum AskCommand {
     },
     /// Show what a node or a gateway earned, by epoch, with every deduction.
     Earnings {
-        /// Its key.
-        party: PublicKey,
+        /// Its key; of a node that the network of --data knows a unique beginning of it.
+        party: String,
         /// From this epoch on.
         #[arg(long, default_value_t = 0)]
         from: u64,
@@ -152,6 +152,7 @@ impl AskCommand {
                 print(reach.json, &answer, || statement(&answer))
             }
             Self::Earnings { party, from, until, reach } => {
+                let party = reach.party(&party).await?;
                 let events = events(&reach, party, from, until).await?;
                 let answer = json!({ "party": party, "events": events });
                 print(reach.json, &answer, || earnings(&events))
