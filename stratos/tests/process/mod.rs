@@ -15,7 +15,7 @@ use stratos::endpoint::Endpoint;
 
 /// For whatever is waited for: generous, since a busy machine runs this beside
 /// a compiler.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// The first port for processes and how many there are; see [`free_port`].
 const PORTS: (u32, u32) = (20_000, 12_000);
